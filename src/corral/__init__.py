@@ -1,0 +1,3 @@
+"""Corral: ZooKeeper in Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Errors, ids, paths, records and the log: what every layer stands on."""

@@ -1,0 +1,1 @@
+"""The commands of `corral`, one file each."""

@@ -1,0 +1,22 @@
+"""The command `corral`."""
+
+from __future__ import annotations
+
+import click
+
+from corral import __version__
+from corral.cli.commands.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """ZooKeeper in Python: a server that every ZooKeeper client can use."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"corral {__version__}")
+
+
+main.add_command(serve)

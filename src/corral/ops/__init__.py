@@ -1,0 +1,1 @@
+"""The operations: one class each, collected in one registry."""

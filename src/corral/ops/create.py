@@ -1,0 +1,146 @@
+"""create, create2, createContainer and createTTL."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from corral.base.errors import BadArguments, NoChildrenForEphemerals, NodeExists, NoNode, Unimplemented
+from corral.base.paths import ROOT, validate_path
+from corral.ops.base import Preparing, View, WriteOp
+from corral.ops.limits import check_quota
+from corral.tree.node import (
+    CONTAINER_OWNER,
+    TTL_MAX,
+    Node,
+    creates_of,
+    is_session,
+    new_body,
+    stat_of,
+    to_int32,
+    ttl_owner,
+    with_child_added,
+    with_creates_raised,
+)
+from corral.wire.client import CreateRequest, CreateTtlRequest
+from corral.wire.opcodes import CREATE, CREATE2, CREATE_CONTAINER, CREATE_PERM, CREATE_TTL
+from corral.wire.txns import CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBody, TxnHeader
+
+_INT = struct.Struct(">i")
+
+EPHEMERAL_FLAGS = (1, 3)
+SEQUENTIAL_FLAGS = (2, 3, 6)
+TTL_FLAGS = (5, 6)
+
+
+class CreateOp(WriteOp[Any]):
+    """The four creates. The code, not the flags, decides whether a container or TTL node is made."""
+
+    request: type[Any] = CreateRequest
+    in_multi = True
+
+    def __init__(self, code: int, name: str, body: type, has_stat: bool) -> None:
+        self.code = code
+        self.name = name
+        self.lop = "CREA"
+        self.txns = {code: body}
+        self.has_stat = has_stat
+        self.result = CREATE2 if has_stat else CREATE
+        if code == CREATE_TTL:
+            self.request = CreateTtlRequest
+        super().__init__()
+
+    def prepare(self, cx: Preparing, request: CreateRequest | CreateTtlRequest) -> tuple[int, TxnBody]:
+        flags = request.flags
+        ttl = request.ttl if isinstance(request, CreateTtlRequest) else -1
+        if flags:
+            _check_mode(cx, flags, ttl)
+        elif ttl >= 0:
+            raise BadArguments(f"TTL {ttl} for a node without TTL")
+        path = request.path
+        slash = path.rfind(b"/")
+        if slash < 0 or b"\0" in path:
+            raise BadArguments(f"invalid path {path!r}")
+        acl = cx.access.fix_up(request.acl, cx.identities)
+        parent_path = path[:slash] or ROOT
+        parent = cx.view.get(parent_path)
+        if parent is None:
+            raise NoNode(f"the parent of {path!r} does not exist")
+        cx.require(parent.acl, CREATE_PERM, parent_path)
+        creates = creates_of(parent.body)
+        if flags in SEQUENTIAL_FLAGS:
+            path += b"%010d" % creates
+        validate_path(path)
+        if cx.view.get(path) is not None:
+            raise NodeExists(f"{path!r} exists")
+        if parent.owner and is_session(parent.owner):
+            raise NoChildrenForEphemerals(f"{parent_path!r} is ephemeral")
+        check_quota(cx, path, 1, len(request.data or b""))
+        count = to_int32(creates + 1)
+        if self.code == CREATE_CONTAINER:
+            return self.code, CreateContainerTxn(path, request.data, acl, count)
+        if self.code == CREATE_TTL and flags in TTL_FLAGS:
+            return self.code, CreateTtlTxn(path, request.data, acl, count, ttl)
+        kind = CREATE2 if self.code == CREATE_TTL else self.code
+        return kind, CreateTxn(path, request.data, acl, flags in EPHEMERAL_FLAGS, count)
+
+    def apply(self, view: View, header: TxnHeader, body: Any) -> Node | None:
+        return apply_create(view, header, body)
+
+    def respond(self, body: Any, node: Node | None) -> bytes:
+        path: bytes = body.path
+        reply = _INT.pack(len(path)) + path
+        return reply + stat_of(node.body) if self.has_stat and node is not None else reply
+
+
+def _check_mode(cx: Preparing, flags: int, ttl: int) -> None:
+    if not 0 <= flags <= 6:
+        raise BadArguments(f"create flags {flags}: must be 0 to 6")
+    if flags in TTL_FLAGS:
+        if not cx.options.extended_types:
+            raise Unimplemented("TTL nodes need extendedTypesEnabled=true")
+        if not 1 <= ttl <= TTL_MAX:
+            raise BadArguments(f"TTL {ttl}: must be 1 to {TTL_MAX} ms")
+    elif ttl >= 0:
+        raise BadArguments(f"TTL {ttl} for a node without TTL")
+
+
+def apply_create(view: View, header: TxnHeader, body: CreateTxn | CreateTtlTxn | CreateContainerTxn) -> Node | None:
+    """Make the node unless it is there; return it. Source: ZooKeeper DataTree.createNode."""
+    path = body.path
+    parent_path = path[: path.rfind(b"/")] or ROOT
+    parent = view.get(parent_path)
+    if parent is None:
+        return None
+    zxid = header.zxid
+    creates = body.parent_cversion
+    if creates == -1:
+        creates = creates_of(parent.body) + 1
+    known = view.get(path)
+    acl = view.acls.intern(body.acl)
+    if known is not None:
+        view.set_acl(path, known, known.body, acl)
+        if header.type == CREATE:
+            view.set_body(parent_path, parent, with_creates_raised(parent.body, creates, zxid))
+        return known
+    owner = 0
+    if isinstance(body, CreateTxn):
+        if body.ephemeral:
+            owner = header.client_id
+    elif isinstance(body, CreateTtlTxn):
+        owner = ttl_owner(body.ttl)
+    else:
+        owner = CONTAINER_OWNER
+    node = Node(new_body(body.data, zxid, header.time, owner), acl, owner)
+    view.add(path, node, with_child_added(parent.body, creates, zxid))
+    return node
+
+
+def create_operations() -> tuple[WriteOp[Any], ...]:
+    """Return the four creates."""
+    return (
+        CreateOp(CREATE, "create", CreateTxn, has_stat=False),
+        CreateOp(CREATE2, "create2", CreateTxn, has_stat=True),
+        CreateOp(CREATE_CONTAINER, "createContainer", CreateContainerTxn, has_stat=True),
+        CreateOp(CREATE_TTL, "createTTL", CreateTtlTxn, has_stat=True),
+    )

@@ -1,0 +1,83 @@
+"""getData and setData."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from corral.base.errors import NoAuth, NoNode, WireError
+from corral.base.paths import validate_path
+from corral.ops.base import Preparing, ReadOp, Serving, View, WriteOp
+from corral.ops.delete import check_version
+from corral.ops.limits import check_quota
+from corral.tree.node import Node, data_length, next_version, stat_of, version_of, with_data
+from corral.wire.client import SetDataRequest
+from corral.wire.opcodes import GET_DATA, READ, SET_DATA, WRITE
+from corral.wire.txns import SetDataTxn, TxnBody, TxnHeader
+
+_unpack_int = struct.Struct(">i").unpack_from
+
+
+def path_and_watch(buf: bytes, at: int, end: int) -> tuple[bytes, int]:
+    """Read a path and a watch flag: the request of all plain reads. Raises WireError, struct.error."""
+    size = _unpack_int(buf, at)[0]
+    at += 4
+    if size < 0:
+        size = 0 if size == -1 else end
+    stop = at + size
+    if stop >= end:
+        raise WireError(f"Unreasonable length = {size}")
+    return buf[at:stop], buf[stop]
+
+
+class GetData(ReadOp):
+    code = GET_DATA
+    name = "getData"
+    lop = "GETD"
+
+    def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
+        path, watch = path_and_watch(buf, at, end)
+        node = cx.nodes.get(path)
+        if node is None:
+            raise NoNode(path)
+        if not node.acl.world & READ and not cx.allows(node.acl, READ, caller):
+            raise NoAuth(path)
+        if watch:
+            cx.watches.watch_data(path, caller)
+        return node.body
+
+
+class SetData(WriteOp[SetDataRequest]):
+    code = SET_DATA
+    name = "setData"
+    lop = "SETD"
+    request = SetDataRequest
+    txns = {SET_DATA: SetDataTxn}
+    in_multi = True
+    result = SET_DATA
+
+    def prepare(self, cx: Preparing, request: SetDataRequest) -> tuple[int, TxnBody]:
+        path = request.path
+        node = cx.view.get(path)
+        if node is None:
+            validate_path(path)
+            raise NoNode(f"{path!r} does not exist")
+        cx.require(node.acl, WRITE, path)
+        if cx.options.enforce_quota:
+            check_quota(cx, path, 0, len(request.data or b"") - data_length(node.body))
+        version = version_of(node.body)
+        if request.version != -1:
+            check_version(path, request.version, version)
+        return SET_DATA, SetDataTxn(path, request.data, next_version(version))
+
+    def apply(self, view: View, header: TxnHeader, body: SetDataTxn) -> Node | None:
+        node = view.get(body.path)
+        if node is None:
+            return None
+        new = with_data(node.body, body.data, body.version, header.zxid, header.time)
+        view.set_data(body.path, node, new)
+        return view.get(body.path)
+
+    def respond(self, body: SetDataTxn, node: Node | None) -> bytes:
+        assert node is not None
+        return stat_of(node.body)

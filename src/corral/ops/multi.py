@@ -1,0 +1,155 @@
+"""multi and multiRead."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from corral.base.errors import MarshallingError, NoAuth, NoNode, WireError, ZooKeeperError
+from corral.ops.base import Preparing, ReadOp, Serving, View, WriteOp
+from corral.ops.create import TTL_FLAGS
+from corral.tree.node import Node
+from corral.wire.opcodes import (
+    CREATE_TTL,
+    ERROR,
+    GET_CHILDREN,
+    GET_DATA,
+    MULTI,
+    MULTI_READ,
+)
+from corral.wire.schema import decode, encode, encoder
+from corral.wire.txns import ErrorTxn, MultiTxn, SubTxn, TxnBody, TxnHeader, Unread
+
+_HEADER = struct.Struct(">i?i")
+_ERROR = struct.Struct(">i?ii")
+_END = _HEADER.pack(-1, True, -1)
+_encode_error = encoder(ErrorTxn)
+RUNTIME_INCONSISTENCY = -2
+
+
+class Raw:
+    """A multi's request, not yet taken apart: its faults cost a zxid, as ZooKeeper's do."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self, data: bytes) -> None:
+        self.bytes = data
+
+
+class Multi(WriteOp[Raw]):
+    """All or nothing: sub-operations see the ones before them; the first failure takes all back."""
+
+    code = MULTI
+    name = "multi"
+    lop = "MULT"
+    txns = {MULTI: MultiTxn}
+
+    def __init__(self, parts: Mapping[int, WriteOp[Any]], by_txn: Mapping[int, WriteOp[Any]]) -> None:
+        self._parts = {code: op for code, op in parts.items() if op.in_multi}
+        self._by_txn = by_txn
+        self.decode = lambda buf, at, end: (Raw(buf[at:end]), end)
+
+    def perform(self, cx: Preparing, request: Raw) -> tuple[int, TxnBody, bytes]:
+        try:
+            subs = self._split(request.bytes)
+        except (WireError, struct.error) as error:
+            raise MarshallingError("the multi cannot be decoded") from error
+        digest = cx.view.digest.value
+        done: list[SubTxn] = []
+        replies: list[bytes] = []
+        for op, sub in subs:
+            try:
+                kind, body, reply = op.perform(cx, sub)
+            except ZooKeeperError as error:
+                cx.view.rollback(digest)
+                return MULTI, *_failure(done, error.code, len(subs))
+            done.append(SubTxn(kind, encode(body)))
+            replies.append(_HEADER.pack(op.result, False, 0) + reply)
+        return MULTI, MultiTxn(done), b"".join(replies) + _END
+
+    def apply(self, view: View, header: TxnHeader, body: MultiTxn) -> Node | None:
+        subs = body.txns or []
+        if any(sub.type == ERROR for sub in subs):
+            return None
+        for sub in subs:
+            op = self._by_txn[sub.type]
+            record = decode(op.txns[sub.type], sub.data or b"")
+            op.apply(view, TxnHeader(header.client_id, header.cxid, header.zxid, header.time, sub.type), record)
+        return None
+
+    def _split(self, buf: bytes) -> list[tuple[WriteOp[Any], Any]]:
+        """Take the request apart. Raises MarshallingError for what no multi may carry, WireError, struct.error."""
+        subs: list[tuple[WriteOp[Any], Any]] = []
+        at, end = 0, len(buf)
+        while True:
+            kind, done, _ = _HEADER.unpack_from(buf, at)
+            at += _HEADER.size
+            if done:
+                return subs
+            op = self._parts.get(kind)
+            if op is None:
+                raise MarshallingError(f"operation {kind} is not allowed in a multi")
+            request, at = op.decode(buf, at, end)
+            flags = getattr(request, "flags", 0)
+            if not 0 <= flags <= 6 or (flags in TTL_FLAGS and kind != CREATE_TTL):
+                raise MarshallingError(f"create flags {flags} are not allowed in a multi's operation {kind}")
+            subs.append((op, request))
+
+
+def _failure(done: list[SubTxn], code: int, count: int) -> tuple[TxnBody, bytes]:
+    """Return the transaction and reply of a multi whose operation after `done` failed with `code`."""
+    after = count - len(done) - 1
+    codes = [0] * len(done) + [code] + [RUNTIME_INCONSISTENCY] * after
+    subs = done + [SubTxn(ERROR, _encode_error(ErrorTxn(c))) for c in codes[len(done) :]]
+    reply = b"".join(_ERROR.pack(-1, False, c, c) for c in codes)
+    return MultiTxn(subs), reply + _END
+
+
+class MultiRead(ReadOp):
+    """getData and getChildren in one request; each fails for itself, none leaves a watch."""
+
+    code = MULTI_READ
+    name = "multiRead"
+    lop = "MLTR"
+
+    def __init__(self, parts: Mapping[int, ReadOp]) -> None:
+        self._parts = {code: parts[code] for code in (GET_DATA, GET_CHILDREN)}
+
+    def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
+        out: list[bytes] = []
+        while True:
+            kind, done, _ = _HEADER.unpack_from(buf, at)
+            at += _HEADER.size
+            if at > end:
+                raise WireError("multiRead: truncated")
+            if done:
+                out.append(_END)
+                return b"".join(out)
+            op = self._parts.get(kind)
+            if op is None:
+                raise MarshallingError(f"operation {kind} is not allowed in a multiRead")
+            size = int.from_bytes(buf[at : at + 4], "big", signed=True)
+            if not 0 <= size <= end - at - 5:
+                raise WireError(f"Unreasonable length = {size}")
+            stop = at + 4 + size + 1
+            unwatched = buf[at : stop - 1] + b"\0"
+            at = stop
+            try:
+                body = op.serve(cx, caller, unwatched, 0, len(unwatched))
+                out.append(_HEADER.pack(kind, False, 0) + body)
+            except (NoNode, NoAuth) as error:
+                out.append(_ERROR.pack(-1, False, error.code, error.code))
+
+
+class ErrorOp(WriteOp[Unread]):
+    """The transaction of a refused write: it takes a zxid and changes nothing. No request has its code."""
+
+    code = ERROR
+    name = "error"
+    lop = "NA"
+    request = Unread
+    txns = {ERROR: ErrorTxn}
+
+    def apply(self, view: View, header: TxnHeader, body: ErrorTxn) -> Node | None:
+        return None

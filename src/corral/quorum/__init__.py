@@ -1,0 +1,1 @@
+"""Agreement on opaque transactions: alone, or (to come) in an ensemble."""

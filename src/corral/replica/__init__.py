@@ -1,0 +1,1 @@
+"""One server, whole, as a deterministic core."""

@@ -1,0 +1,523 @@
+"""One client connection, as a core: bytes of a read in, replies into one buffer.
+
+States: NEW until the ConnectRequest is complete; WAITING while the session is being created; UP; CLOSED.
+
+Reads are served where they stand; a write goes into the pipeline and its connection's `queue`, and reads that come
+after it wait there too, so a session's requests are answered in order and see its own writes. Pings are answered at
+once even behind a write: a stalled disk must not cost a client its session (ZooKeeper answers them in order).
+
+A shell feeds `receive`, sends what is in `out` after each call, and obeys `is_unread`, `backlog` and `is_closing`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from corral.base.errors import WireError, ZooKeeperError
+from corral.ops.base import ReadOp
+from corral.replica.pipeline import Entry
+from corral.replica.sessions import Session, session_password
+from corral.tree.access import AuthRefused, Identity
+from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, PathRequest
+from corral.wire.opcodes import (
+    AUTH,
+    CLOSE_SESSION,
+    CREATE_SESSION,
+    PING,
+    SASL,
+    SET_WATCHES,
+    SET_WATCHES2,
+    SYNC,
+    XID_PING,
+)
+from corral.wire.schema import decoder, encode
+
+if TYPE_CHECKING:
+    from corral.replica.replica import Replica
+
+NEW: Final = 0
+WAITING: Final = 1
+UP: Final = 2
+CLOSED: Final = 3
+
+MARSHALLING: Final = -5
+UNIMPLEMENTED: Final = -6
+SESSION_EXPIRED: Final = -112
+AUTH_FAILED: Final = -115
+REQUIRES_AUTH: Final = -124
+
+# How many requests one turn takes from one connection before the others are served.
+TURN_MAX: Final = 512
+
+_unpack_head = struct.Struct(">iii").unpack_from
+_unpack_int = struct.Struct(">i").unpack_from
+_pack_reply = struct.Struct(">iiqi").pack
+_decode_connect = decoder(ConnectRequest)
+_decode_auth = decoder(AuthPacket)
+_decode_path = decoder(PathRequest)
+_NO_READS: Final[dict[int, ReadOp]] = {}
+_NULL_TOKEN: Final = b"\xff\xff\xff\xff"
+_CONNECT_BYTES: Final = 44
+
+Waiting = tuple[int, ReadOp, bytes]
+
+
+class Connection:
+    """A client's connection and, once it is UP, its session's.
+
+    identities: who the client has shown to be. queue: writes waiting for agreement and reads waiting behind them.
+    backlog: bytes that were received and wait for the next turn. is_unread: nothing more is to be read for now.
+    """
+
+    __slots__ = (
+        "address", "backlog", "established", "have", "identities", "is_closing", "is_dirty", "is_read_only_client",
+        "is_unread", "last_latency", "last_op", "last_response_at", "last_xid", "last_zxid", "latency_count",
+        "latency_max", "latency_min", "latency_sum", "need", "out", "parts", "port", "queue", "reads", "received",
+        "replica", "sent", "session", "session_id", "shell", "state", "timeout",
+    )  # fmt: skip
+
+    def __init__(self, replica: Replica, address: str, port: int, now: int) -> None:
+        self.replica = replica
+        self.address = address
+        self.port = port
+        self.identities: dict[Identity, None] = {("ip", address): None}
+        self.session: Session | None = None
+        self.session_id = 0
+        self.timeout = 0
+        self.state = NEW
+        self.reads = _NO_READS
+        self.queue: deque[Entry | Waiting] = deque()
+        self.out: list[bytes] = []
+        self.parts: list[bytes] = []
+        self.have = 0
+        self.need = 0
+        self.backlog = b""
+        self.is_unread = False
+        self.is_closing = False
+        self.is_dirty = False
+        self.is_read_only_client: bool | None = None
+        self.shell: Any = None
+        self.received = 0
+        self.sent = 0
+        self.established = now
+        self.last_op = 0
+        self.last_xid = -1
+        self.last_zxid = -1
+        self.last_response_at = 0
+        self.last_latency = 0
+        self.latency_count = self.latency_sum = self.latency_min = self.latency_max = 0
+
+    def receive(self, data: bytes, now: int) -> None:
+        """Take the bytes of one read from the socket, at monotonic `now` ms."""
+        if self.state == CLOSED or self.is_closing:
+            return
+        self.replica.metrics.bytes_received += len(data)
+        if self.parts:
+            self.parts.append(data)
+            self.have += len(data)
+            if self.have < self.need:
+                return
+            data = b"".join(self.parts)
+            self.parts = []
+        elif self.backlog:
+            self.backlog += data
+            return
+        session = self.session
+        if session is not None:
+            session.heard = now
+        if self.replica.fanout.waiting:
+            self.replica.fanout.settle(self)
+        self._take(data, now)
+
+    def resume(self, now: int) -> None:
+        """Go on with the backlog."""
+        if self.state == CLOSED or self.is_closing or self.is_unread:
+            return
+        data, self.backlog = self.backlog, b""
+        if self.session is not None:
+            self.session.heard = now
+        if self.replica.fanout.waiting:
+            self.replica.fanout.settle(self)
+        self._take(data, now)
+
+    def _take(self, data: bytes, now: int) -> None:
+        """Take the frames of `data` apart and serve them, up to a turn's measure."""
+        at = 0
+        end = len(data)
+        if self.state != UP:
+            if self.state == WAITING:
+                self._leave(data)
+                return
+            at = self._hello(data, now)
+            if self.state != UP or at == 0:
+                return
+        replica = self.replica
+        reads = self.reads
+        serving = replica.serving
+        limit = replica.frame_bytes_max
+        zxid = replica.tree.zxid
+        queue = self.queue
+        append = self.out.append
+        counts = replica.metrics.op_counts
+        turn = TURN_MAX
+        served = 0
+        op = xid = 0
+        while end - at >= 12:
+            size, xid, op = _unpack_head(data, at)
+            stop = at + 4 + size
+            if stop > end or size < 8 or size > limit:
+                if stop > end or not self._is_admitted(size, op):
+                    break
+            read = reads.get(op)
+            if read is not None and not queue:
+                try:
+                    body = read.serve(serving, self, data, at + 12, stop)
+                except ZooKeeperError as error:
+                    append(_pack_reply(16, xid, zxid, error.code))
+                except (WireError, struct.error):
+                    append(_pack_reply(16, xid, zxid, MARSHALLING))
+                else:
+                    append(_pack_reply(16 + len(body), xid, zxid, 0))
+                    append(body)
+                served += 1
+                counts[op] = counts.get(op, 0) + 1
+            else:
+                self._other(read, op, xid, data, at + 12, stop, now)
+                reads = self.reads
+                if self.is_closing or self.is_unread:
+                    at = stop
+                    break
+            at = stop
+            turn -= 1
+            if not turn:
+                break
+        handled = TURN_MAX - turn
+        if handled:
+            self.last_op = op
+            self.last_xid = xid
+            self.received += handled
+            replica.metrics.packets_received += handled
+            if served:
+                self._served(served, zxid, now)
+        if self.is_closing:
+            return
+        if at < end:
+            rest = data[at:] if at else data
+            if turn and not self.is_unread:
+                self._partial(rest)
+            else:
+                self._leave(rest)
+
+    def _served(self, served: int, zxid: int, now: int) -> None:
+        self.sent += served
+        self.last_zxid = zxid
+        self.last_response_at = now
+        self.latency_count += served
+        self.last_latency = self.latency_min = 0
+        metrics = self.replica.metrics
+        metrics.reads_at_once += served
+        metrics.packets_sent += served
+        metrics.response_sized(len(self.out[-1]) + 16)
+
+    def _leave(self, rest: bytes) -> None:
+        self.backlog = rest
+
+    def _partial(self, rest: bytes) -> None:
+        """Keep the beginning of a frame, or refuse it for its length before any more of it is taken."""
+        have = len(rest)
+        self.parts = [rest]
+        self.have = have
+        self.need = 4
+        if have < 4:
+            return
+        size = _unpack_int(rest, 0)[0]
+        op = _unpack_int(rest, 8)[0] if have >= 12 else None
+        if 8 <= size <= self.replica.frame_bytes_max or (self.state == NEW and 0 <= size <= 1024):
+            self.need = 4 + size
+        elif op is None and 8 <= size <= self.replica.setwatches_bytes_max and self.state == UP:
+            self.need = 12
+        elif op is not None and self._is_admitted(size, op):
+            self.need = 4 + size
+        else:
+            self.parts = []
+            self._refuse_length(size, rest)
+
+    def _is_admitted(self, size: int, op: int) -> bool:
+        """Tell whether a frame longer than the general limit is taken all the same: a client's watches."""
+        if size <= self.replica.frame_bytes_max:
+            return size >= 8
+        return op in (SET_WATCHES, SET_WATCHES2) and size <= self.replica.setwatches_bytes_max
+
+    def _refuse_length(self, size: int, rest: bytes) -> None:
+        self.replica.refuse_length(self, size, rest)
+        self.close_now()
+
+    # The first frame.
+
+    def _hello(self, data: bytes, now: int) -> int:
+        """Take the ConnectRequest; return where it ends, 0 if it is not complete or was refused."""
+        if len(data) < 4:
+            self._partial(data)
+            return 0
+        size = _unpack_int(data, 0)[0]
+        if not 0 <= size <= self.replica.frame_bytes_max:
+            self._refuse_length(size, data)
+            return 0
+        stop = 4 + size
+        if stop > len(data):
+            self.parts = [data]
+            self.have = len(data)
+            self.need = stop
+            return 0
+        try:
+            request, at = _decode_connect(data, 4, stop)
+        except WireError as error:
+            self.replica.log.warning("connection closed: its first packet is no ConnectRequest",
+                                     client=f"{self.address}:{self.port}", why=str(error))  # fmt: skip
+            self.close_now()
+            return 0
+        self.is_read_only_client = bool(data[at]) if at < stop else None
+        self.received += 1
+        self.replica.connect(self, request, now)
+        if self.state != UP:
+            if stop < len(data) and not self.is_closing:
+                self._leave(data[stop:])
+            return 0
+        return stop
+
+    def session_opened(self, session_id: int, now: int) -> None:
+        """Learn that the session asked for is committed."""
+        if self.state == CLOSED:
+            return
+        session = self.replica.tracker.sessions[session_id]
+        self.attach(session, now)
+        self.replica.touched(self)
+
+    def attach(self, session: Session, now: int) -> None:
+        """Become the owner of a session and tell the client."""
+        session.conn = self
+        session.heard = now
+        self.session = session
+        self.session_id = session.id
+        self.timeout = session.timeout
+        self.state = UP
+        self.reads = _NO_READS if self.replica.needs_auth(self) else self.replica.registry.reads
+        self._answer_connect(session.timeout, session.id, session_password(session.id))
+
+    def refuse_session(self) -> None:
+        """Tell the client that its session is gone, and close."""
+        self._answer_connect(0, 0, b"\0" * 16)
+        self.close_after_output()
+
+    def _answer_connect(self, timeout: int, session: int, password: bytes) -> None:
+        body = encode(ConnectResponse(0, timeout, session, password))
+        if self.is_read_only_client is not None:
+            body += b"\0"
+        self.out.append(len(body).to_bytes(4, "big") + body)
+        self.sent += 1
+
+    # Everything that is not a read served at once.
+
+    def _other(self, read: ReadOp | None, op: int, xid: int, data: bytes, at: int, stop: int, now: int) -> None:
+        replica = self.replica
+        session = self.session
+        assert session is not None
+        counts = replica.metrics.op_counts
+        counts[op] = counts.get(op, 0) + 1
+        if read is not None:
+            self.queue.append((xid, read, data[at:stop]))
+            self._throttle()
+            return
+        if op == AUTH:
+            self._authenticate(xid, data, at, stop)
+            return
+        if op == SASL:
+            self._reply(xid, 0, 0, _NULL_TOKEN)
+            return
+        if self.reads is _NO_READS and replica.needs_auth(self):
+            replica.log.warning("connection closed: it must authenticate first", client=f"{self.address}:{self.port}")
+            self._reply(xid, 0, REQUIRES_AUTH, b"")
+            self.close_after_output()
+            return
+        if op == PING:
+            self._reply(XID_PING, replica.tree.zxid, SESSION_EXPIRED if session.is_closing else 0, b"")
+            return
+        write = replica.registry.writes.get(op)
+        if op == CLOSE_SESSION:
+            if not session.is_closing:
+                replica.pipeline.close_session(session, self, xid, now, now + replica.wall_offset)
+        elif write is not None and op not in (CREATE_SESSION, -1, 13):
+            try:
+                replica.pipeline.submit(self, session, xid, write, data, at, stop, now, now + replica.wall_offset)
+            except (WireError, struct.error):
+                self._in_order(xid, MARSHALLING, b"", now)
+        elif op == SYNC:
+            self._sync(xid, data, at, stop, now)
+        else:
+            replica.log.warning("connection closed: unknown operation", client=f"{self.address}:{self.port}", op=op)
+            self._reply(xid, -1, UNIMPLEMENTED, b"")
+            self.close_after_output()
+        self._throttle()
+
+    def _sync(self, xid: int, data: bytes, at: int, stop: int, now: int) -> None:
+        try:
+            path = _decode_path(data, at, stop)[0]
+        except WireError:
+            self._in_order(xid, MARSHALLING, b"", now)
+            return
+        if not self.replica.pipeline.sync(self, xid, SYNC, encode(path), now):
+            self._reply(xid, self.replica.tree.zxid, 0, encode(path))
+
+    def _in_order(self, xid: int, err: int, body: bytes, now: int) -> None:
+        """Answer after everything that came before."""
+        if self.queue:
+            self.queue.append((xid, _Refusal(err), b""))
+        else:
+            self._reply(xid, self.replica.tree.zxid, err, body)
+
+    def _authenticate(self, xid: int, data: bytes, at: int, stop: int) -> None:
+        """Answer an auth packet, ahead of whatever waits. Failure ends the connection."""
+        replica = self.replica
+        try:
+            packet = _decode_auth(data, at, stop)[0]
+        except WireError:
+            self.close_now()
+            return
+        try:
+            gained = replica.authenticate(self, packet.scheme or "", packet.auth or b"")
+        except AuthRefused as refused:
+            replica.metrics.auth_failed += 1
+            replica.log.warning("authentication failed", client=f"{self.address}:{self.port}", scheme=packet.scheme,
+                                why=str(refused))  # fmt: skip
+            if refused.silent:
+                self.close_now()
+            else:
+                self._reply(xid, 0, AUTH_FAILED, b"")
+                self.close_after_output()
+            return
+        for identity in gained:
+            self.identities[identity] = None
+        if not replica.needs_auth(self):
+            self.reads = replica.registry.reads
+        self._reply(xid, 0, 0, b"")
+
+    def _throttle(self) -> None:
+        """Stop reading a connection with unanswered requests while the server has too many of them."""
+        if self.queue and self.replica.is_crowded(self):
+            self.is_unread = True
+            self.replica.throttled[self] = None
+
+    def complete(self, entry: Entry, latency: int) -> None:
+        """Answer the write at the head of the queue, then the reads that waited for it."""
+        if self.state == CLOSED:
+            return
+        replica = self.replica
+        if replica.fanout.waiting:
+            replica.fanout.settle(self)
+        queue = self.queue
+        head = queue.popleft()
+        assert head is entry, f"session 0x{self.session_id:x}: completed xid {entry.xid} is not the oldest"
+        reply = entry.reply
+        self.out.append(_pack_reply(16 + len(reply), entry.xid, replica.tree.zxid, entry.err))
+        if reply:
+            self.out.append(reply)
+        self.sent += 1
+        replica.metrics.packets_sent += 1
+        self._note_latency(latency)
+        while queue and type(queue[0]) is tuple:
+            xid, read, request = queue.popleft()  # type: ignore[misc]  # the type was asked just above
+            self._serve_waiting(xid, read, request)
+        if not self.is_dirty:
+            self.is_dirty = True
+            replica.dirty.append(self)
+
+    def _serve_waiting(self, xid: int, read: ReadOp, request: bytes) -> None:
+        zxid = self.replica.tree.zxid
+        try:
+            body = read.serve(self.replica.serving, self, request, 0, len(request))
+        except ZooKeeperError as error:
+            self._reply(xid, zxid, error.code, b"")
+        except (WireError, struct.error):
+            self._reply(xid, zxid, MARSHALLING, b"")
+        else:
+            self._reply(xid, zxid, 0, body)
+        self.replica.metrics.reads_at_once += 1
+
+    def _note_latency(self, latency: int) -> None:
+        if not self.latency_count or latency < self.latency_min:
+            self.latency_min = latency
+        if latency > self.latency_max:
+            self.latency_max = latency
+        self.latency_count += 1
+        self.latency_sum += latency
+        self.last_latency = latency
+        self.last_zxid = self.replica.tree.zxid
+
+    def _reply(self, xid: int, zxid: int, err: int, body: bytes) -> None:
+        self.out.append(_pack_reply(16 + len(body), xid, zxid, err))
+        if body:
+            self.out.append(body)
+        self.sent += 1
+        self.replica.metrics.packets_sent += 1
+
+    def notify(self, frame: bytes) -> None:
+        """Send a watch event."""
+        if self.state != CLOSED:
+            self.out.append(frame)
+            self.replica.metrics.packets_sent += 1
+            self.sent += 1
+            if not self.is_dirty:
+                self.is_dirty = True
+                self.replica.dirty.append(self)
+
+    # The end.
+
+    def close_after_output(self) -> None:
+        """Close once what is in `out` is sent."""
+        self.is_closing = True
+        self.replica.touched(self)
+
+    def close_now(self) -> None:
+        """Close without waiting; what is in `out` may not arrive."""
+        self.is_closing = True
+        self.replica.touched(self)
+
+    def session_expired(self) -> None:
+        """Learn that the session has ended: the client gets no packet, it learns when it reconnects."""
+        self.session = None
+        self.close_now()
+
+    def closed(self) -> None:
+        """Learn that the socket is closed; the session lives on."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        if self.session is not None and self.session.conn is self:
+            self.session.conn = None
+        self.replica.forget(self)
+        self.queue.clear()
+        self.out.clear()
+        self.parts = []
+        self.backlog = b""
+
+
+class _Refusal(ReadOp):
+    """An error that must wait for its place in the order of replies."""
+
+    code = 0
+    name = "refusal"
+    lop = "NA"
+
+    def __init__(self, err: int) -> None:
+        self._err = err
+
+    def serve(self, cx: Any, caller: Any, buf: bytes, at: int, end: int) -> bytes:
+        raise _Refused(self._err)
+
+
+class _Refused(ZooKeeperError):
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code  # type: ignore[misc]  # the one error whose code is a value

@@ -1,0 +1,391 @@
+"""One server, whole, as a deterministic core.
+
+What a shell does with it:
+
+- `accept` for each connection, `Connection.receive` for its bytes, `Connection.closed` at its end;
+- `handle(input, now)` for what the disk and the clock have to say;
+- after each of these: `take_dirty` (connections with output to send or a state to obey) and, once a loop turn,
+  `take` (effects for the disk);
+- `work(now)` when `deadline` is reached, or at the next turn while it says that more is waiting.
+
+Time is given, never read: `now` in monotonic ms; `wall_offset` turns it into wall-clock ms.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, assert_never
+
+from corral.base.ids import session_hex, zxid_hex
+from corral.ops.base import Options, Serving
+from corral.ops.registry import Registry
+from corral.quorum.solo import Solo
+from corral.replica.config import Config
+from corral.replica.connection import Connection
+from corral.replica.effects import Append, BeginSnapshot, Effect, EndSnapshot, Roll, SnapshotChunk, Stop
+from corral.replica.fanout import Fanout
+from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
+from corral.replica.metrics import Metrics
+from corral.replica.pipeline import Pipeline
+from corral.replica.reaper import Reaper
+from corral.replica.sessions import SessionTracker, session_password
+from corral.replica.throttle import TokenBucket
+from corral.store.retention import RollPolicy
+from corral.store.snapshot_write import SnapshotWriter
+from corral.tree.access import Access, AuthProvider, AuthRefused, Identity
+from corral.tree.tree import Tree
+from corral.wire.client import ConnectRequest
+
+# How much of each background job one call of `work` does.
+EXPIRED_PER_STEP = 64
+TOLD_PER_STEP = 512
+SNAPSHOT_NODES_PER_STEP = 128
+CHUNKS_IN_FLIGHT_MAX = 64
+
+
+class Log(Protocol):
+    """Where a core says what an operator cares about."""
+
+    def info(self, event: str, **data: Any) -> Any: ...
+    def warning(self, event: str, **data: Any) -> Any: ...
+    def error(self, event: str, **data: Any) -> Any: ...
+
+
+class Replica:
+    """A standalone server's state and decisions.
+
+    dirty: connections that the shell must look at. throttled: those not read while too much is outstanding.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        tree: Tree,
+        fanout: Fanout,
+        metrics: Metrics,
+        access: Access,
+        registry: Registry,
+        rolls: RollPolicy,
+        log: Log,
+        first_session: int,
+        now: int,
+        wall_offset: int,
+    ) -> None:
+        self.config = config
+        self.tree = tree
+        self.metrics = metrics
+        self.access = access
+        self.registry = registry
+        self.log = log
+        self.wall_offset = wall_offset
+        self.fanout = fanout
+        options = options_of(config)
+        self.serving = Serving(tree, access, options)
+        self.tracker = SessionTracker(config.tick_time_ms)
+        self.agreement = Solo(tree.zxid)
+        self.pipeline = Pipeline(tree, registry, access, options, self.tracker, self.agreement, metrics)
+        self.reaper = Reaper(config, tree, self.pipeline)
+        self.connections: dict[Connection, None] = {}
+        self.by_address: dict[str, int] = {}
+        self.dirty: list[Connection] = []
+        self.throttled: dict[Connection, None] = {}
+        self.frame_bytes_max = config.jute_maxbuffer
+        self.setwatches_bytes_max = max(config.setwatches_maxbuffer, config.jute_maxbuffer)
+        self.is_serving = True
+        self.started = now
+        self._admission = TokenBucket(
+            config.connection_throttle_tokens,
+            config.connection_throttle_fill_time_ms,
+            config.connection_throttle_fill_count,
+            now,
+        )
+        self._sessionless: dict[Connection, int] = {}
+        self._next_session = first_session
+        self._rolls = rolls
+        self._effects: list[Effect] = []
+        self._snapshot: SnapshotWriter | None = None
+        self._snapshot_zxid = 0
+        self._chunks_in_flight = 0
+        self.last_snapshot: tuple[int, int] = (-1, -1)
+        for session, timeout in tree.sessions.items():
+            self.tracker.open(session, timeout, now)
+
+    # Connections.
+
+    def accept(self, address: str, port: int, now: int) -> Connection | None:
+        """Take a new connection, or refuse it (None) for the limits on their number."""
+        self.metrics.count("connection_request_count")
+        count = self.by_address.get(address, 0)
+        limit, total = self.config.max_client_cnxns, self.config.max_cnxns
+        if (limit and count >= limit) or (total and len(self.connections) >= total):
+            key, most = ("maxClientCnxns", limit) if limit and count >= limit else ("maxCnxns", total)
+            self.metrics.count("connection_rejected")
+            self.log.warning("connection refused: too many", client=f"{address}:{port}", limit=most, key=key)
+            return None
+        conn = Connection(self, address, port, now)
+        self.connections[conn] = None
+        self.by_address[address] = count + 1
+        self._sessionless[conn] = now
+        return conn
+
+    def forget(self, conn: Connection) -> None:
+        """Drop all that belongs to a closed connection; O(what it had)."""
+        self.connections.pop(conn, None)
+        self._sessionless.pop(conn, None)
+        self.throttled.pop(conn, None)
+        count = self.by_address.get(conn.address, 0) - 1
+        if count > 0:
+            self.by_address[conn.address] = count
+        else:
+            self.by_address.pop(conn.address, None)
+        self.tree.watches.forget(conn)
+        if self.fanout.waiting:
+            self.fanout.forget(conn)
+
+    def touched(self, conn: Connection) -> None:
+        """Have the shell look at a connection."""
+        if not conn.is_dirty:
+            conn.is_dirty = True
+            self.dirty.append(conn)
+
+    def connect(self, conn: Connection, request: ConnectRequest, now: int) -> None:
+        """Decide about a ConnectRequest. Source: ZooKeeperServer.processConnectRequest, but see `_renew`."""
+        client = f"{conn.address}:{conn.port}"
+        if not self.is_serving:
+            self.metrics.count("cnxn_closed_without_zk_server_running")
+            conn.close_now()
+            return
+        if not self._admission.take(now):
+            self.metrics.count("connection_drop_count")
+            conn.close_now()
+            return
+        if request.last_zxid_seen > self.tree.zxid:
+            self.log.warning(
+                "connection closed: the client has seen a later zxid than this server has; it must try another server",
+                client=client, seen=zxid_hex(request.last_zxid_seen), here=zxid_hex(self.tree.zxid),
+            )  # fmt: skip
+            conn.close_now()
+            return
+        timeout = min(max(request.timeout, self.min_session_timeout), self.max_session_timeout)
+        self._sessionless.pop(conn, None)
+        if request.session_id == 0:
+            session = self._next_session
+            self._next_session += 1
+            conn.state = 1  # WAITING
+            self.tracker.open(session, timeout, now).conn = None
+            self.pipeline.create_session(conn, session, timeout, now, now + self.wall_offset)
+        else:
+            self._renew(conn, request, timeout, now)
+
+    def _renew(self, conn: Connection, request: ConnectRequest, timeout: int, now: int) -> None:
+        """Give a session to its client's new connection.
+
+        Deviation: ZooKeeper closes the session's old connection before it has looked at the password, so that anyone
+        who knows an id can cut its owner off; here only the right password does.
+        """
+        session = self.tracker.sessions.get(request.session_id)
+        client = f"{conn.address}:{conn.port}"
+        if request.passwd != session_password(request.session_id):
+            self.log.warning("session refused: wrong password", client=client, session=session_hex(request.session_id))
+            conn.refuse_session()
+            return
+        if session is None or session.is_closing:
+            self.metrics.count("stale_sessions_expired")
+            conn.refuse_session()
+            return
+        self.metrics.count("connection_revalidate_count")
+        old: Connection | None = session.conn
+        if old is not None:
+            old.session = None
+            session.conn = None
+            old.close_now()
+        self.tracker.renew(session, timeout, now)
+        conn.attach(session, now)
+        self.touched(conn)
+
+    @property
+    def min_session_timeout(self) -> int:
+        """The least session timeout, in ms."""
+        return self.config.min_session_timeout
+
+    @property
+    def max_session_timeout(self) -> int:
+        """The greatest session timeout, in ms."""
+        return self.config.max_session_timeout
+
+    def authenticate(self, conn: Connection, scheme: str, credentials: bytes) -> list[Identity]:
+        """Return the identities that an auth packet gives. Raises AuthRefused."""
+        provider: AuthProvider | None = self.access.providers.get(scheme)
+        if provider is None:
+            raise AuthRefused(f"there is no authentication scheme {scheme!r}")
+        return list(provider.authenticate(credentials, conn.address))
+
+    def needs_auth(self, conn: Connection) -> bool:
+        """Tell whether a connection must authenticate before anything else."""
+        schemes: tuple[str, ...] = ()
+        if self.config.enforce_auth_enabled:
+            schemes = tuple(self.config.enforce_auth_schemes)
+        if self.config.session_require_client_sasl_auth:
+            schemes += ("sasl",)
+        return bool(schemes) and not any(scheme in schemes for scheme, _ in conn.identities)
+
+    def is_crowded(self, conn: Connection) -> bool:
+        """Tell whether more is outstanding than the limit on it."""
+        return len(self.pipeline.outstanding) > self.config.global_outstanding_limit or len(conn.queue) > 4096
+
+    def refuse_length(self, conn: Connection, size: int, start: bytes) -> None:
+        """Say why a connection is closed whose next packet claims `size` bytes; `start` is its beginning."""
+        self.metrics.count("large_requests_rejected")
+        guess = _guess_protocol(start)
+        op = int.from_bytes(start[8:12], "big", signed=True) if len(start) >= 12 and conn.session else None
+        self.log.warning(
+            "connection closed: packet length out of range",
+            client=f"{conn.address}:{conn.port}",
+            session=session_hex(conn.session_id),
+            length=size,
+            limit=self.frame_bytes_max,
+            key="jute.maxbuffer",
+            **({"operation": self.registry.names.get(op, str(op))} if op is not None else {}),
+            **({"looks_like": guess} if guess else {}),
+        )
+
+    # Inputs from the disk.
+
+    def handle(self, event: Input, now: int) -> None:
+        """Take what happened outside."""
+        match event:
+            case Synced(zxid):
+                self.pipeline.committed(self.agreement.synced(zxid), now)
+                if self.throttled:
+                    self._release()
+            case DiskFailed(why):
+                self.is_serving = False
+                self.log.error("the log cannot be written; this server stops, nothing acknowledged is lost", why=why)
+                self._effects.append(Stop(why))
+            case ChunkWritten():
+                self._chunks_in_flight -= 1
+            case SnapshotWritten(zxid):
+                self.last_snapshot = (zxid, now + self.wall_offset)
+                self.metrics.count("snap_count")
+                self.log.info("snapshot written", zxid=zxid_hex(zxid))
+            case SnapshotFailed(why):
+                self._snapshot = None
+                self.metrics.count("snapshot_error_count")
+                self.log.error("snapshot failed; the log is kept whole, the next one will be tried", why=why)
+            case _:
+                assert_never(event)
+
+    def _release(self) -> None:
+        if len(self.pipeline.outstanding) > self.config.global_outstanding_limit // 2:
+            return
+        for conn in self.throttled:
+            conn.is_unread = False
+            self.touched(conn)
+        self.throttled = {}
+
+    # What the shell takes.
+
+    def take_dirty(self) -> list[Connection]:
+        """Return the connections with output or a state to obey since the last call."""
+        dirty = self.dirty
+        self.dirty = []
+        for conn in dirty:
+            conn.is_dirty = False
+        return dirty
+
+    def take(self) -> list[Effect]:
+        """Return what the disk must do, in order."""
+        frames = self.agreement.take()
+        effects = self._effects
+        if effects:
+            self._effects = []
+        if frames:
+            last = self.agreement.proposed
+            effects = [Append(frames, last - len(frames) + 1, last), *effects]
+            if self._rolls.appended(len(frames), sum(map(len, frames))):
+                effects.append(Roll())
+                self.start_snapshot()
+                effects += self._effects
+                self._effects = []
+        return effects
+
+    # Background work.
+
+    def work(self, now: int) -> bool:
+        """Do a slice of what is due; tell whether more is waiting right now."""
+        wall = now + self.wall_offset
+        expired = self.tracker.due(now, EXPIRED_PER_STEP)
+        for session in expired:
+            if not session.is_closing:
+                self.metrics.count("stale_sessions_expired")
+                self.log.info("session expired", session=session_hex(session.id), timeout_ms=session.timeout)
+                self.pipeline.close_session(session, None, 0, now, wall)
+        self._drop_sessionless(now)
+        self.fanout.step(TOLD_PER_STEP)
+        self.reaper.step(now, wall)
+        return len(expired) >= EXPIRED_PER_STEP or bool(self.fanout.waiting)
+
+    def _drop_sessionless(self, now: int) -> None:
+        limit = now - self.config.sessionless_cnxn_timeout_ms
+        while self._sessionless:
+            conn, since = next(iter(self._sessionless.items()))
+            if since > limit:
+                return
+            del self._sessionless[conn]
+            self.metrics.count("sessionless_connections_expired")
+            conn.close_now()
+
+    # Snapshots.
+
+    @property
+    def is_snapshotting(self) -> bool:
+        """Whether a snapshot is being made."""
+        return self._snapshot is not None
+
+    def start_snapshot(self) -> bool:
+        """Begin a snapshot of the tree as it is, unless one is still being made."""
+        if self._snapshot is not None:
+            self.log.warning("a snapshot is due while the last one is still being written; it is left out")
+            return False
+        config = self.config
+        self._snapshot = SnapshotWriter(
+            self.tree, config.digest_enabled, config.serialize_last_processed_zxid_enabled
+        )
+        self._snapshot_zxid = self.tree.zxid
+        self._effects.append(BeginSnapshot(self.tree.zxid))
+        return True
+
+    def snapshot_step(self, nodes: int = SNAPSHOT_NODES_PER_STEP) -> bool:
+        """Make a piece of the snapshot; tell whether there is more to do."""
+        if self._snapshot is None:
+            return False
+        if self._chunks_in_flight >= CHUNKS_IN_FLIGHT_MAX:
+            return True
+        chunk = self._snapshot.next_chunk(nodes)
+        if chunk is None:
+            self._snapshot = None
+            self._effects.append(EndSnapshot(self._snapshot_zxid))
+            return False
+        self._chunks_in_flight += 1
+        self._effects.append(SnapshotChunk(chunk))
+        return True
+
+
+def options_of(config: Config) -> Options:
+    """Return the part of the configuration that operations need."""
+    return Options(
+        extended_types=config.extended_types_enabled,
+        enforce_quota=config.enforce_quota,
+        reconfig_enabled=config.reconfig_enabled,
+        txn_bytes_max=config.jute_maxbuffer + config.jute_maxbuffer_extrasize - 64,
+        response_cache_max=config.max_response_cache_size,
+    )
+
+
+def _guess_protocol(start: bytes) -> str | None:
+    if start[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN"):
+        return "an HTTP request"
+    if start[:2] == b"\x16\x03":
+        return "a TLS handshake"
+    if start[:4] == b"SSH-":
+        return "an SSH client"
+    return None

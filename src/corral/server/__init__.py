@@ -1,0 +1,1 @@
+"""The shells of a server: sockets, files, threads, configuration and administration."""

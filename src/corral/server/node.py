@@ -1,0 +1,175 @@
+"""One running server: a replica core between its sockets, its disk and the clock.
+
+The loop thread runs the core. Everything that came in during a turn is handled first; then, once, the disk gets what
+the turn has produced and each touched connection is written to. Nothing here decides; what the disk threads have to
+say comes back as inputs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, assert_never
+
+from corral.replica.config import Config
+from corral.replica.connection import Connection
+from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
+from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
+from corral.replica.replica import Replica
+from corral.server.diskthread import DiskThread, SnapshotFile
+from corral.server.peers import Peer
+
+# While a snapshot is made, a slice each so many seconds; the share of the loop that it takes follows from it.
+SNAPSHOT_PAUSE_S = 0.001
+WORK_PAUSE_MAX_S = 0.1
+
+
+class Node:
+    """The shell around one replica. commands: what answers four-letter words, if anything does."""
+
+    def __init__(self, replica: Replica, config: Config, log: Any) -> None:
+        self.replica = replica
+        self.config = config
+        self.log = log
+        self.loop = asyncio.get_running_loop()
+        self.commands: Any = None
+        self.disk: DiskThread | None = None
+        self.snapshots: SnapshotFile | None = None
+        self.stopped: asyncio.Future[str] = self.loop.create_future()
+        self._is_scheduled = False
+        self._is_snapshotting = False
+        self._synced: list[int] = []
+        self._requests_seen = 0
+
+    @staticmethod
+    def now() -> int:
+        """Return the monotonic time in ms."""
+        return int(time.monotonic() * 1000)
+
+    def start(self) -> None:
+        """Begin the background work."""
+        self.loop.call_soon(self._work)
+
+    # The turn.
+
+    def has_work(self) -> bool:
+        """Tell whether the core has produced something that the end of the turn must deal with."""
+        return not self._is_scheduled
+
+    def schedule(self) -> None:
+        """Deal with effects at the end of this turn."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self.drain)
+
+    def drain(self) -> None:
+        """Hand the disk its effects and the connections their output."""
+        self._is_scheduled = False
+        replica = self.replica
+        if replica.dirty:
+            self._flush()
+        for effect in replica.take():
+            self._perform(effect)
+
+    def _flush(self) -> None:
+        for conn in self.replica.take_dirty():
+            peer: Peer | None = conn.shell
+            if peer is not None:
+                peer.obey(conn)
+
+    def _perform(self, effect: Any) -> None:
+        assert self.disk is not None and self.snapshots is not None
+        match effect:
+            case Append(frames, first, last):
+                self.disk.append(frames, first, last)
+            case Roll():
+                self.disk.roll()
+            case BeginSnapshot(zxid):
+                self.snapshots.begin(zxid)
+                self._snapshot()
+            case SnapshotChunk(data):
+                self.snapshots.chunk(data)
+            case EndSnapshot():
+                self.snapshots.end()
+            case Stop(why):
+                if not self.stopped.done():
+                    self.stopped.set_result(why)
+            case _:
+                assert_never(effect)
+
+    # What the disk threads call, on their own threads.
+
+    def on_synced(self, zxid: int) -> None:
+        """Note that the log is on disk up to `zxid`."""
+        self.loop.call_soon_threadsafe(self.take_input, Synced(zxid))
+
+    def on_disk_failed(self, error: Exception) -> None:
+        """Note that the log cannot be written."""
+        self.loop.call_soon_threadsafe(self.take_input, DiskFailed(str(error)))
+
+    def on_chunk_written(self) -> None:
+        """Note that a chunk of the snapshot has been taken."""
+        self.loop.call_soon_threadsafe(self.take_input, ChunkWritten())
+
+    def on_snapshot_written(self, zxid: int) -> None:
+        """Note that a snapshot is complete."""
+        self.loop.call_soon_threadsafe(self.take_input, SnapshotWritten(zxid))
+
+    def on_snapshot_failed(self, error: Exception) -> None:
+        """Note that a snapshot could not be written."""
+        self.loop.call_soon_threadsafe(self.take_input, SnapshotFailed(str(error)))
+
+    def take_input(self, event: Input) -> None:
+        """Hand an input to the core, and send at once what it answers."""
+        self.replica.handle(event, self.now())
+        self.drain()
+
+    # Background work.
+
+    def _work(self) -> None:
+        now = self.now()
+        self.replica.wall_offset = int(time.time() * 1000) - now
+        more = self.replica.work(now)
+        self.drain()
+        if self.stopped.done():
+            return
+        if more:
+            self.loop.call_soon(self._work)
+        else:
+            self.loop.call_later(WORK_PAUSE_MAX_S, self._work)
+
+    def _snapshot(self) -> None:
+        if not self._is_snapshotting:
+            self._is_snapshotting = True
+            self.loop.call_soon(self._snapshot_step)
+
+    def _snapshot_step(self) -> None:
+        """Make a slice of the snapshot; pause after it only where clients are busy meanwhile."""
+        replica = self.replica
+        more = replica.snapshot_step()
+        self.drain()
+        if not more:
+            self._is_snapshotting = False
+            return
+        seen = replica.metrics.packets_received
+        busy = seen != self._requests_seen
+        self._requests_seen = seen
+        if busy:
+            self.loop.call_later(SNAPSHOT_PAUSE_S, self._snapshot_step)
+        else:
+            self.loop.call_soon(self._snapshot_step)
+
+    def connection_closed(self, peer: Peer) -> None:
+        """Learn that a socket is gone."""
+        self.schedule()
+
+    def cut_off_slow(self, conn: Connection, waiting: int) -> None:
+        """Say that a client was cut off for not taking its replies."""
+        self.replica.metrics.count("slow_readers_cut_off")
+        self.log.warning(
+            "connection closed: the client does not read its replies",
+            client=f"{conn.address}:{conn.port}",
+            waiting_bytes=waiting,
+            limit=self.config.outbuffer_max,
+            key="corral.connection.outbuffer.max",
+        )

@@ -1,0 +1,85 @@
+"""Opening a database: read what is on disk, and have a snapshot to start from."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from corral.base.errors import StorageError
+from corral.base.ids import zxid_hex
+from corral.ops.registry import Registry
+from corral.replica.config import Config
+from corral.replica.replay import Replay
+from corral.server.datadir import DataDirectories
+from corral.store.names import snapshot_name
+from corral.store.recovery import entries_from, load
+from corral.store.snapshot_write import SnapshotWriter
+from corral.tree.tree import Tree
+from corral.tree.watches import EventSink
+
+
+def open_database(
+    directories: DataDirectories, config: Config, registry: Registry, sink: EventSink, log: Any
+) -> tuple[Tree, int]:
+    """Return the tree as the last committed transaction left it, and how many transactions were replayed.
+
+    Raises StorageError.
+    """
+    started = time.monotonic()
+    loaded = load(
+        directories.snapshots,
+        directories.logs,
+        lambda: Tree(sink, config.digest_enabled),
+        config.snapshot_trust_empty,
+        log.warning,
+    )
+    tree = loaded.tree
+    ending = loaded.ending
+    fuzzy_until = fuzzy_digest = 0
+    if ending is not None and config.digest_enabled:
+        if not ending.has_digest or ending.digest_zxid < loaded.zxid:
+            tree.count_digest()
+        elif ending.digest_zxid == loaded.zxid:
+            tree.digest.value = ending.digest
+        else:
+            fuzzy_until, fuzzy_digest = ending.digest_zxid, ending.digest
+    replay = Replay(tree, registry, fuzzy_until, fuzzy_digest, _mismatch(log))
+    for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
+        replay.apply(entry)
+    replay.finish()
+    if ending is None:
+        _write_first_snapshot(directories, tree, config)
+    log.info(
+        "database loaded",
+        snapshot=loaded.name or "none",
+        replayed=replay.applied,
+        zxid=zxid_hex(tree.zxid),
+        znodes=len(tree.nodes),
+        sessions=len(tree.sessions),
+        seconds=round(time.monotonic() - started, 2),
+    )
+    return tree, replay.applied
+
+
+def _mismatch(log: Any) -> Any:
+    def report(zxid: int, expected: int, got: int) -> None:
+        log.error("the tree's digest differs from the log's", zxid=zxid_hex(zxid), expected=expected, got=got)
+
+    return report
+
+
+def _write_first_snapshot(directories: DataDirectories, tree: Tree, config: Config) -> None:
+    """Write the snapshot that a fresh database starts from, before anything is served."""
+    writer = SnapshotWriter(tree, config.digest_enabled, config.serialize_last_processed_zxid_enabled)
+    path = directories.snapshots.path(snapshot_name(tree.zxid))
+    temporary = directories.snapshots.path("writing." + snapshot_name(tree.zxid))
+    try:
+        with open(temporary, "wb") as file:
+            while chunk := writer.next_chunk(10_000):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error

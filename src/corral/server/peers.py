@@ -1,0 +1,146 @@
+"""The shell of one client connection: moves bytes between a socket and a Connection core."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from corral.replica.connection import UP, Connection
+
+if TYPE_CHECKING:
+    from corral.server.node import Node
+
+# A client that does not read its replies is paused at the first figure; the second one is the configured limit.
+PAUSE_AT = 1 << 20
+
+
+class Peer(asyncio.Protocol):
+    """One accepted socket.
+
+    Reading stops while the core has a backlog or is throttled, or while the client does not take its replies; a
+    client whose unread replies outgrow the limit is cut off.
+    """
+
+    __slots__ = ("conn", "first", "is_paused", "is_resuming", "is_stuffed", "node", "transport")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.conn: Connection | None = None
+        self.transport: Any = None
+        self.first: bytes | None = b""
+        self.is_paused = False
+        self.is_stuffed = False
+        self.is_resuming = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask the core to take the connection."""
+        self.transport = transport
+        address, port = (transport.get_extra_info("peername") or ("?", 0))[:2]
+        self.conn = self.node.replica.accept(address, port, self.node.now())
+        if self.conn is None:
+            self.transport.abort()
+            return
+        self.conn.shell = self
+        self.transport.set_write_buffer_limits(high=PAUSE_AT)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what was read, and send what that produced."""
+        conn = self.conn
+        if conn is None:
+            return
+        if self.first is not None:
+            if not self._is_past_command(data):
+                return
+            data = self._take_first(data)
+        node = self.node
+        conn.receive(data, node.now())
+        out = conn.out
+        if out:
+            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
+            out.clear()
+        if conn.backlog or conn.is_unread or conn.is_closing:
+            self.obey(conn)
+        if node.has_work():
+            node.schedule()
+
+    def obey(self, conn: Connection) -> None:
+        """Send what the core has put out and follow its state: close, pause, go on with a backlog."""
+        out = conn.out
+        transport = self.transport
+        if out:
+            transport.write(b"".join(out))
+            out.clear()
+            if self.is_stuffed and transport.get_write_buffer_size() > self.node.config.outbuffer_max:
+                self.node.cut_off_slow(conn, transport.get_write_buffer_size())
+                transport.abort()
+                return
+        if conn.is_closing:
+            transport.close()
+            return
+        if conn.backlog and not conn.is_unread and not self.is_stuffed and conn.state == UP and not self.is_resuming:
+            self.is_resuming = True
+            self.node.loop.call_soon(self._resume)
+        self._pause_or_resume(conn)
+
+    def _resume(self) -> None:
+        self.is_resuming = False
+        conn = self.conn
+        if conn is None or conn.is_closing:
+            return
+        conn.resume(self.node.now())
+        self.obey(conn)
+        if self.node.has_work():
+            self.node.schedule()
+
+    def _pause_or_resume(self, conn: Connection) -> None:
+        should_pause = conn.is_unread or self.is_stuffed or bool(conn.backlog)
+        if should_pause != self.is_paused and not self.transport.is_closing():
+            self.is_paused = should_pause
+            if should_pause:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Take no more requests from a client that does not take its replies."""
+        self.is_stuffed = True
+        if self.conn is not None:
+            self._pause_or_resume(self.conn)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self.is_stuffed = False
+        if self.conn is not None and not self.conn.is_closing:
+            self.obey(self.conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the core."""
+        conn, self.conn = self.conn, None
+        if conn is not None:
+            conn.closed()
+            conn.shell = None
+        self.node.connection_closed(self)
+
+    # Four-letter words stand where a length would.
+
+    def _is_past_command(self, data: bytes) -> bool:
+        """Tell whether the first bytes are no four-letter word; answer it if they are one."""
+        assert self.first is not None
+        self.first += data
+        if len(self.first) < 4:
+            return False
+        if self.node.commands is None or not self.node.commands.knows(self.first[:4]):
+            return True
+        answer = self.node.commands.answer(self.first, self.conn)
+        if answer is None:
+            return False
+        self.first = None
+        assert self.conn is not None
+        self.conn.is_closing = True
+        self.transport.write(answer)
+        self.transport.close()
+        return False
+
+    def _take_first(self, data: bytes) -> bytes:
+        first, self.first = self.first, None
+        return first or data

@@ -1,0 +1,1 @@
+"""Authentication providers: one scheme, one file."""

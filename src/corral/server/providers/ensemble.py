@@ -1,0 +1,32 @@
+"""Scheme ensemble: the client says which ensemble it expects. Source: EnsembleAuthenticationProvider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corral.tree.access import AuthRefused, Identity
+
+
+class EnsembleProvider:
+    """The provider of scheme ensemble. names: those this server answers to; none means any."""
+
+    scheme = "ensemble"
+    is_authentication = False
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = [name.strip() for name in names if name.strip()]
+
+    def authenticate(self, credentials: bytes, address: str) -> Sequence[Identity]:
+        """Return no identity; refuse, without a word so that the client tries another server, a foreign name."""
+        name = credentials.decode("utf-8", "replace")
+        if self._names and name and name not in self._names:
+            raise AuthRefused(f"the client expects ensemble {name!r}", silent=True)
+        return []
+
+    def is_valid(self, ident: str) -> bool:
+        """Say no: the scheme is of no use in an access list."""
+        return False
+
+    def matches(self, ident: str, entry: str) -> bool:
+        """Say no."""
+        return False

@@ -1,0 +1,1 @@
+"""Apache ZooKeeper's transaction logs and snapshots: formats, recovery and retention, as cores."""

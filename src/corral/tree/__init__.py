@@ -1,0 +1,1 @@
+"""The znodes, their watches, rights, quotas and digest, as deterministic cores."""

@@ -1,0 +1,269 @@
+"""A znode and the arithmetic of its stat.
+
+`Node.body` is the reply of getData as it goes on the wire: int32 length and data (length -1 for null), then the
+68-byte Stat as a client sees it. So a read is one dictionary look-up and a concatenation, and a node of 100 bytes
+costs one bytes object for data and stat together. Bodies are values: a change makes a new one.
+
+Offsets of the Stat, from the end of the body: czxid -68, mzxid -60, ctime -52, mtime -44, version -36, cversion -32,
+aversion -28, ephemeralOwner -24, dataLength -16, numChildren -12, pzxid -8.
+
+Two fields differ from what is persisted. The client's cversion is `2 * creates - numChildren`, and creates (the
+persisted one, which numbers sequential nodes) is computed back from it. ephemeralOwner is hidden for containers and
+TTL nodes; `Node.owner` has the true one.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+from zlib import crc32
+
+from corral.base.paths import ROOT
+
+EMPTY_CHILDREN: Final[dict[bytes, None]] = {}
+
+CONTAINER_OWNER: Final = -(1 << 63)
+TTL_MAX: Final = (1 << 40) - 1
+_TTL_MARK: Final = 0xFF << 56
+
+_INT = struct.Struct(">i")
+_TIMES = struct.Struct(">qqq")
+_DATA_HEAD = struct.Struct(">qqqqi")
+_STAT = struct.Struct(">qqqqiiiqiiq")
+_CHILD = struct.Struct(">iiqiiq")
+_TAIL = struct.Struct(">iq")
+_COUNTS = struct.Struct(">iiqii")
+_COUNTERS = struct.Struct(">iiq")
+
+
+class AclList:
+    """An access list, shared by all nodes that have the same one.
+
+    world: the permission bits that it grants to anyone. is_null: the list of the initial system nodes, which is no
+    list at all on disk.
+    """
+
+    __slots__ = ("__weakref__", "encoded", "entries", "is_null", "world")
+
+    def __init__(self, entries: tuple[tuple[int, str, str], ...], encoded: bytes, is_null: bool = False) -> None:
+        self.entries = entries
+        self.encoded = encoded
+        self.is_null = is_null
+        world = 0
+        for perms, scheme, ident in entries:
+            if scheme == "world" and ident == "anyone":
+                world |= perms
+        # A list without entries restrains nobody.
+        self.world = world if entries else 31
+
+
+class Node:
+    """One znode.
+
+    children: the paths of its children in order of creation, shared with the tree's keys; `EMPTY_CHILDREN` until the
+    first. owner: the session of an ephemeral, a mark for containers and TTL nodes, else 0.
+    """
+
+    __slots__ = ("acl", "body", "children", "owner")
+
+    def __init__(self, body: bytes, acl: AclList, owner: int) -> None:
+        self.body = body
+        self.acl = acl
+        self.owner = owner
+        self.children = EMPTY_CHILDREN
+
+
+def to_int32(value: int) -> int:
+    """Wrap as Java's int does."""
+    return (value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+
+
+def to_int64(value: int) -> int:
+    """Wrap as Java's long does."""
+    return (value + 0x8000000000000000 & 0xFFFFFFFFFFFFFFFF) - 0x8000000000000000
+
+
+def next_version(version: int) -> int:
+    """Return the version after `version`; -1 is left out, as it means "any" in requests."""
+    version = to_int32(version + 1)
+    return 0 if version == -1 else version
+
+
+def new_body(data: bytes | None, zxid: int, time: int, owner: int) -> bytes:
+    """Make the body of a node created by `zxid` at `time` (ms). owner: the true one; only a session is shown."""
+    shown = 0 if is_container(owner) or is_ttl(owner) else owner
+    if data is None:
+        return b"\xff\xff\xff\xff" + _STAT.pack(zxid, zxid, time, time, 0, 0, 0, shown, 0, 0, zxid)
+    size = len(data)
+    return _INT.pack(size) + data + _STAT.pack(zxid, zxid, time, time, 0, 0, 0, shown, size, 0, zxid)
+
+
+def with_data(body: bytes, data: bytes | None, version: int, zxid: int, time: int) -> bytes:
+    """Return the body after a setData."""
+    czxid, _, ctime = _TIMES.unpack_from(body, len(body) - 68)
+    size = -1 if data is None else len(data)
+    return b"".join(
+        (
+            _INT.pack(size),
+            data or b"",
+            _DATA_HEAD.pack(czxid, zxid, ctime, time, version),
+            body[-32:-16],
+            _INT.pack(len(data or b"")),
+            body[-12:],
+        )
+    )
+
+
+def with_raw_data(body: bytes, data: bytes) -> bytes:
+    """Return the body with other data and its stat as it was: how quota statistics change."""
+    size = _INT.pack(len(data))
+    return b"".join((size, data, body[-68:-16], size, body[-12:]))
+
+
+def with_aversion(body: bytes, aversion: int) -> bytes:
+    """Return the body after a setACL."""
+    return b"".join((body[:-28], _INT.pack(aversion), body[-24:]))
+
+
+def with_child_added(body: bytes, creates: int, zxid: int) -> bytes:
+    """Return a parent's body after a create under it.
+
+    creates: the parent's count of creates after it, as the transaction carries it; counts and pzxid only ever rise,
+    so that applying a transaction again changes nothing.
+    """
+    cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
+    before = (cversion + children & 0xFFFFFFFF) >> 1
+    children += 1
+    if creates > before:
+        before = creates
+        pzxid = zxid
+    return body[:-32] + _CHILD.pack(to_int32(2 * before - children), aversion, owner, size, children, pzxid)
+
+
+def with_child_removed(body: bytes, zxid: int) -> bytes:
+    """Return a parent's body after a delete under it."""
+    cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
+    return body[:-32] + _CHILD.pack(to_int32(cversion + 1), aversion, owner, size, children - 1, max(pzxid, zxid))
+
+
+def with_creates_raised(body: bytes, creates: int, zxid: int) -> bytes:
+    """Return a parent's body after a create under it was applied again: counts rise, the children do not."""
+    cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
+    if creates <= (cversion + children & 0xFFFFFFFF) >> 1:
+        return body
+    return body[:-32] + _CHILD.pack(to_int32(2 * creates - children), aversion, owner, size, children, max(pzxid, zxid))
+
+
+def with_pzxid_raised(body: bytes, zxid: int) -> bytes:
+    """Return a parent's body after a delete under it was applied again."""
+    return body if zxid <= pzxid_of(body) else body[:-8] + zxid.to_bytes(8, "big", signed=True)
+
+
+def data_of(body: bytes) -> bytes | None:
+    """Return the data, None if null."""
+    return None if body[0] == 0xFF else body[4:-68]
+
+
+def data_length(body: bytes) -> int:
+    """Return the number of data bytes, 0 for null."""
+    return len(body) - 72
+
+
+def stat_of(body: bytes) -> bytes:
+    """Return the packed Stat."""
+    return body[-68:]
+
+
+def version_of(body: bytes) -> int:
+    """Return the data version."""
+    value: int = _INT.unpack_from(body, len(body) - 36)[0]
+    return value
+
+
+def aversion_of(body: bytes) -> int:
+    """Return the ACL version."""
+    value: int = _INT.unpack_from(body, len(body) - 28)[0]
+    return value
+
+
+def children_of(body: bytes) -> int:
+    """Return the number of children."""
+    value: int = _INT.unpack_from(body, len(body) - 12)[0]
+    return value
+
+
+def creates_of(body: bytes) -> int:
+    """Return how many children were ever created: the persisted cversion, and the next sequence number."""
+    cversion, _, _, _, children = _COUNTS.unpack_from(body, len(body) - 32)
+    return (cversion + children & 0xFFFFFFFF) >> 1
+
+
+def czxid_of(body: bytes) -> int:
+    """Return the zxid of the creation."""
+    return int.from_bytes(body[-68:-60], "big", signed=True)
+
+
+def mzxid_of(body: bytes) -> int:
+    """Return the zxid of the last setData."""
+    return int.from_bytes(body[-60:-52], "big", signed=True)
+
+
+def mtime_of(body: bytes) -> int:
+    """Return the wall-clock ms of the last setData."""
+    return int.from_bytes(body[-44:-36], "big", signed=True)
+
+
+def ctime_of(body: bytes) -> int:
+    """Return the wall-clock ms of the creation."""
+    return int.from_bytes(body[-52:-44], "big", signed=True)
+
+
+def pzxid_of(body: bytes) -> int:
+    """Return the zxid of the last create or delete of a child."""
+    return int.from_bytes(body[-8:], "big", signed=True)
+
+
+def is_container(owner: int) -> bool:
+    """Tell whether an owner is the mark of a container."""
+    return owner == CONTAINER_OWNER
+
+
+def is_ttl(owner: int) -> bool:
+    """Tell whether an owner is the mark of a TTL node."""
+    return owner < 0 and (owner >> 56) & 0xFF == 0xFF
+
+
+def is_session(owner: int) -> bool:
+    """Tell whether an owner is a session: the node is a normal ephemeral."""
+    return owner != 0 and owner != CONTAINER_OWNER and not is_ttl(owner)
+
+
+def ttl_owner(ttl: int) -> int:
+    """Return the mark of a TTL node of `ttl` ms."""
+    return (_TTL_MARK | ttl) - (1 << 64)
+
+
+def ttl_of(owner: int) -> int:
+    """Return the ms of a TTL node's mark."""
+    return owner & TTL_MAX
+
+
+def node_digest(path: bytes, body: bytes, owner: int) -> int:
+    """Return a node's share of the tree's digest, 0 below /zookeeper.
+
+    Source: ZooKeeper DigestCalculator, version 2.
+    """
+    if path.startswith(b"/zookeeper/"):
+        return 0
+    cversion, aversion, _, _, children = _COUNTS.unpack_from(body, len(body) - 32)
+    return crc32(
+        b"".join(
+            (
+                path if path != ROOT else b"",
+                body[4:-52],
+                body[-8:],
+                body[-52:-32],
+                _COUNTERS.pack((cversion + children & 0xFFFFFFFF) >> 1, aversion, owner),
+            )
+        )
+    )

@@ -1,0 +1,155 @@
+"""The tree as it will be once every prepared transaction is committed.
+
+A leader checks each request here, so that pipelined requests see the ones before them. The verbs are those of the
+tree; they leave it alone and are recorded instead, to be installed on commit. `get` returns nodes that nobody may
+change in place.
+
+Invariants: `_nodes[path]` is the newest uncommitted state of a path, a node without body if deleted; an entry goes
+when the very object it holds has been committed. `digest` is the digest of this view.
+"""
+
+from __future__ import annotations
+
+from corral.base.paths import parent_of
+from corral.tree.digest import Digest
+from corral.tree.node import AclList, Node, is_session
+from corral.tree.tree import (
+    ADD,
+    CLOSE_SESSION,
+    OPEN_SESSION,
+    REMOVE,
+    SET_ACL,
+    SET_DATA,
+    Change,
+    SessionChange,
+    Tree,
+)
+
+
+class Overlay:
+    """Outstanding changes on top of a tree."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._nodes: dict[bytes, Node] = {}
+        self._sessions: dict[int, int] = {}
+        self._ephemerals: dict[int, dict[bytes, None]] = {}
+        self.acls = tree.acls
+        self.digest = Digest(tree.digest.enabled, tree.digest.value)
+        self.changes: list[Change] = []
+        self.session_changes: list[SessionChange] = []
+        self._undo: list[tuple[bytes, Node | None]] = []
+
+    def get(self, path: bytes) -> Node | None:
+        """Return the newest state of the node at `path`."""
+        node = self._nodes.get(path)
+        if node is None:
+            return self._tree.nodes.get(path)
+        return node if node.body else None
+
+    def begin(self) -> None:
+        """Start recording a transaction."""
+        self.changes = []
+        if self.session_changes:
+            self.session_changes = []
+        self._undo.clear()
+
+    def rollback(self, digest: int) -> None:
+        """Take back all since `begin`, when the digest was `digest`: a multi has failed."""
+        for path, before in reversed(self._undo):
+            if before is None:
+                self._nodes.pop(path, None)
+            else:
+                self._nodes[path] = before
+        for verb, path, node, _ in self.changes:
+            if verb == ADD and is_session(node.owner):
+                self._forget_ephemeral(node.owner, path)
+        self.begin()
+        self.digest.forget()
+        self.digest.value = digest
+
+    def committed(self, changes: list[Change]) -> None:
+        """Drop what the tree has now itself."""
+        nodes = self._nodes
+        for verb, path, node, parent_body in changes:
+            if nodes.get(path) is node:
+                del nodes[path]
+            if parent_body:
+                parent = parent_of(path)
+                known = nodes.get(parent)
+                if known is not None and known.body is parent_body:
+                    del nodes[parent]
+            if verb == ADD and is_session(node.owner):
+                self._forget_ephemeral(node.owner, path)
+
+    def add(self, path: bytes, node: Node, parent_body: bytes) -> None:
+        """Put a new node; its parent gets `parent_body`."""
+        self.digest.added(path, node)
+        self._set(path, node)
+        self._set_parent(path, parent_body)
+        self.changes.append((ADD, path, node, parent_body))
+        if is_session(node.owner):
+            self._ephemerals.setdefault(node.owner, {})[path] = None
+
+    def remove(self, path: bytes, node: Node, parent_body: bytes) -> None:
+        """Take a node away; its parent gets `parent_body`."""
+        self.digest.removed(path, node)
+        tombstone = Node(b"", node.acl, node.owner)
+        self._set(path, tombstone)
+        self._set_parent(path, parent_body)
+        self.changes.append((REMOVE, path, tombstone, parent_body))
+
+    def set_data(self, path: bytes, node: Node, body: bytes) -> None:
+        """Give a node new data."""
+        self._replace(SET_DATA, path, node, body, node.acl)
+
+    def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> None:
+        """Give a node a new access list."""
+        self._replace(SET_ACL, path, node, body, acl)
+
+    def set_body(self, path: bytes, node: Node, body: bytes) -> None:
+        """Correct a node's counters without telling anyone."""
+        self._replace(SET_ACL, path, node, body, node.acl)
+
+    def open_session(self, session: int, timeout: int) -> None:
+        """Enter a session with its timeout in ms."""
+        self.session_changes.append((OPEN_SESSION, session, timeout))
+
+    def close_session(self, session: int) -> None:
+        """Strike a session out."""
+        self.session_changes.append((CLOSE_SESSION, session, 0))
+
+    def ephemerals_of(self, session: int) -> list[bytes]:
+        """Return the paths of a session's ephemerals as they will be, in order of creation."""
+        paths = dict(self._tree.ephemerals.get(session, ()))
+        paths.update(self._ephemerals.get(session, ()))
+        found = []
+        for path in paths:
+            node = self.get(path)
+            if node is not None and node.owner == session:
+                found.append(path)
+        return found
+
+    def _replace(self, verb: int, path: bytes, node: Node, body: bytes, acl: AclList) -> None:
+        self.digest.changed(path, node, body)
+        changed = Node(body, acl, node.owner)
+        self._set(path, changed)
+        self.changes.append((verb, path, changed, b""))
+
+    def _set_parent(self, path: bytes, body: bytes) -> None:
+        parent = parent_of(path)
+        node = self.get(parent)
+        assert node is not None, f"the parent of {path!r} is missing"
+        self.digest.changed(parent, node, body)
+        self._set(parent, Node(body, node.acl, node.owner))
+
+    def _set(self, path: bytes, node: Node) -> None:
+        self._undo.append((path, self._nodes.get(path)))
+        self._nodes[path] = node
+
+    def _forget_ephemeral(self, session: int, path: bytes) -> None:
+        paths = self._ephemerals.get(session)
+        if paths is not None:
+            paths.pop(path, None)
+            if not paths:
+                del self._ephemerals[session]

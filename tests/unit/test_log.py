@@ -1,0 +1,85 @@
+"""Log lines: their form, their level, and what they never say."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+
+from corral.base.log import HIDDEN, configure
+
+
+def test_json_lines_carry_the_event_its_data_and_a_time() -> None:
+    out = io.StringIO()
+
+    configure("json", "info", out).info("leader elected", epoch=3, path=b"/a\xff")
+
+    line = json.loads(out.getvalue())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("timestamp"))
+    assert line == {"event": "leader elected", "epoch": 3, "level": "info", "path": "/a\\xff"}
+
+
+def test_text_lines_have_no_colours_away_from_a_terminal() -> None:
+    out = io.StringIO()
+
+    configure("text", "info", out).warning("slow fsync", ms=1200)
+
+    assert re.fullmatch(r"\S+Z \[warning *\] slow fsync +ms=1200\n", out.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [("debug", "abcd"), ("info", "bcd"), ("warning", "cd"), ("error", "d")],
+)
+def test_lines_below_the_level_are_left_out(level: str, events: str) -> None:
+    out = io.StringIO()
+    log = configure("json", level, out)
+
+    log.debug("a")
+    log.info("b")
+    log.warning("c")
+    log.error("d")
+
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == list(events)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_secrets_are_never_written(log_format: str) -> None:
+    out = io.StringIO()
+
+    configure(log_format, "debug", out).bind(secret="s3cret").info("auth", Password="hunter2", user="bob")
+
+    assert "hunter2" not in out.getvalue()
+    assert "s3cret" not in out.getvalue()
+    assert out.getvalue().count(HIDDEN) == 2
+    assert "bob" in out.getvalue()
+
+
+def test_an_exception_is_written_with_its_traceback() -> None:
+    for log_format in ("text", "json"):
+        out = io.StringIO()
+        try:
+            raise RuntimeError("the cause")
+        except RuntimeError:
+            configure(log_format, "error", out).exception("failed")
+
+        assert "the cause" in out.getvalue()
+
+
+def test_two_loggers_do_not_meet() -> None:
+    one, two = io.StringIO(), io.StringIO()
+    first, second = configure("json", "info", one), configure("text", "error", two)
+
+    first.info("first")
+    second.error("second")
+
+    assert "second" not in one.getvalue()
+    assert "first" not in two.getvalue()
+
+
+@pytest.mark.parametrize(("log_format", "level"), [("xml", "info"), ("json", "loud")])
+def test_an_unknown_form_or_level_is_refused(log_format: str, level: str) -> None:
+    with pytest.raises(ValueError, match="no such"):
+        configure(log_format, level)

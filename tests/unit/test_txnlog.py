@@ -1,0 +1,147 @@
+"""The transaction log's format: golden bytes of a real server, and every way a file can end."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from zlib import adler32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.base.errors import StorageError
+from corral.store.txnlog import FILE_HEADER, LogReader, entry_of, frame, padded_size, zxid_of
+
+CREATE_SESSION = bytes.fromhex(
+    "01000021382f0000 00000000 0000000000000001 000001a1fbf4bca5 fffffff6 00002710 00000002 0000000051c6d660"
+)
+CREATE_SESSION_FRAME = bytes.fromhex("00000000c48a0af6 00000030") + CREATE_SESSION + b"B"
+CREATE_A = bytes.fromhex(
+    "01000021382f0000 00000001 0000000000000003 000001a1fbf4bcb1 00000001 00000002 2f61 00000001 78"
+    "00000001 0000001f 00000005 776f726c64 00000006 616e796f6e65 00 00000001 00000002 00000001a296b9b3"
+)
+CREATE_A_FRAME = bytes.fromhex("00000000d9070d1d 00000057") + CREATE_A + b"B"
+
+
+def entry(zxid: int, body: bytes = b"") -> bytes:
+    return struct.pack(">qiqqi", 7, 1, zxid, 0, 5) + body
+
+
+def log(*frames: bytes) -> bytes:
+    return FILE_HEADER + b"".join(frames)
+
+
+def chunked(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def test_frames_are_byte_for_byte_those_of_zookeeper() -> None:
+    assert FILE_HEADER == bytes.fromhex("5a4b4c47 00000002 0000000000000000")
+    assert frame(CREATE_SESSION) == CREATE_SESSION_FRAME
+    assert frame(CREATE_A) == CREATE_A_FRAME
+    assert entry_of(CREATE_A_FRAME) == CREATE_A
+    assert zxid_of(CREATE_A) == 3
+
+
+def test_a_padded_log_is_read_to_its_zeros() -> None:
+    data = log(CREATE_SESSION_FRAME, CREATE_A_FRAME)
+    reader = LogReader("log.1", data + bytes(5000))
+
+    assert list(reader) == [(1, CREATE_SESSION, 16), (3, CREATE_A, 16 + len(CREATE_SESSION_FRAME))]
+    assert reader.torn is None
+    assert reader.end == len(data)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=6), st.integers(1, 80), st.integers(0, 40), st.data())
+def test_any_prefix_of_a_log_yields_its_whole_entries(
+    bodies: list[bytes], chunk: int, padding: int, data: st.DataObject
+) -> None:
+    """A cut tears at most the entry it falls into, whatever the chunks that the file is read in."""
+    entries = [entry(zxid, body) for zxid, body in enumerate(bodies, 1)]
+    ends = [16]
+    for each in entries:
+        ends.append(ends[-1] + len(frame(each)))
+    whole = log(*map(frame, entries)) + bytes(padding)
+    cut = data.draw(st.integers(16, len(whole)))
+
+    reader = LogReader("log.1", chunked(whole[:cut], chunk))
+    found = list(reader)
+
+    complete = sum(1 for end in ends[1:] if end <= cut)
+    assert [e for _, e, _ in found] == entries[:complete]
+    assert [offset for _, _, offset in found] == ends[:complete]
+    assert reader.end == ends[complete]
+    is_cut_inside = complete < len(entries) and any(whole[ends[complete] : cut])
+    assert (reader.torn is not None) == is_cut_inside
+    if reader.torn is not None:
+        assert (reader.torn.name, reader.torn.offset) == ("log.1", ends[complete])
+
+
+def test_an_entry_without_its_end_mark_is_torn_before_its_checksum_is_looked_at() -> None:
+    torn = bytearray(frame(entry(2, b"never written whole")))
+    torn[-20:] = bytes(20)
+
+    reader = LogReader("log.1", log(frame(entry(1)), bytes(torn)) + bytes(100))
+
+    assert [zxid for zxid, _, _ in reader] == [1]
+    assert reader.torn is not None
+    assert reader.torn.offset == 16 + len(frame(entry(1)))
+
+
+@given(st.integers(0, 31), st.integers(1, 255))
+def test_a_changed_byte_inside_an_entry_is_an_error(at: int, flip: int) -> None:
+    damaged = bytearray(log(frame(entry(1)), frame(entry(2))))
+    damaged[16 + 12 + at] ^= flip
+
+    with pytest.raises(StorageError, match=r"dir/log\.1: corrupt at offset 16: .*checksum.*restore this file"):
+        list(LogReader("dir/log.1", bytes(damaged)))
+
+
+def test_a_negative_length_is_an_error() -> None:
+    data = log(frame(entry(1)), struct.pack(">qi", 5, -1) + bytes(64))
+
+    with pytest.raises(StorageError, match=r"log\.1: corrupt at offset 61: an entry claims a length of -1 bytes"):
+        list(LogReader("log.1", data))
+
+
+def test_an_entry_too_short_for_a_transaction_is_an_error() -> None:
+    with pytest.raises(StorageError, match="too short for a transaction"):
+        list(LogReader("log.1", log(struct.pack(">qi", adler32(b"short"), 5) + b"shortB")))
+
+
+def test_no_entry_is_too_long_for_a_reader() -> None:
+    """Logs stay readable whatever jute.maxbuffer was lowered to."""
+    large = entry(1, bytes(5 << 20))
+
+    assert [e for _, e, _ in LogReader("log.1", chunked(log(frame(large)), 1 << 20))] == [large]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "0 bytes are too short"),
+        (FILE_HEADER[:15], "15 bytes are too short"),
+        (b"ZKSN" + FILE_HEADER[4:], "starts with 0x5a4b534e, not ZKLG"),
+        (b"ZKLG\0\0\0\3" + bytes(8), "version 3 is unknown"),
+    ],
+)
+def test_a_file_that_is_no_log_is_refused(data: bytes, why: str) -> None:
+    with pytest.raises(StorageError, match=why):
+        LogReader("log.1", data)
+
+
+@pytest.mark.parametrize(
+    ("position", "size", "step", "expected"),
+    [
+        (16, 16, 64 << 20, 16 + (64 << 20)),
+        (100, 10000, 4096, 10000),
+        (5903, 10000, 4096, 10000),
+        (5904, 10000, 4096, 14096),
+        (20000, 10000, 4096, 20480),
+        (16, 16, 0, 16),
+        (16, 16, -1, 16),
+    ],
+)
+def test_files_are_extended_as_zookeeper_does(position: int, size: int, step: int, expected: int) -> None:
+    assert padded_size(position, size, step) == expected
