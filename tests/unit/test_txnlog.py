@@ -37,7 +37,7 @@ def chunked(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def test_frames_are_byte_for_byte_those_of_zookeeper() -> None:
-    assert FILE_HEADER == bytes.fromhex("5a4b4c47 00000002 0000000000000000")
+    assert bytes.fromhex("5a4b4c47 00000002 0000000000000000") == FILE_HEADER
     assert frame(CREATE_SESSION) == CREATE_SESSION_FRAME
     assert frame(CREATE_A) == CREATE_A_FRAME
     assert entry_of(CREATE_A_FRAME) == CREATE_A
@@ -76,6 +76,20 @@ def test_any_prefix_of_a_log_yields_its_whole_entries(
     assert (reader.torn is not None) == is_cut_inside
     if reader.torn is not None:
         assert (reader.torn.name, reader.torn.offset) == ("log.1", ends[complete])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_every_cut_of_a_log_is_told_from_a_clean_end(chunk: int) -> None:
+    frames = [frame(entry(1)), frame(entry(2, b"body")), frame(entry(3))]
+    whole = log(*frames)
+    ends = [16, 16 + len(frames[0]), 16 + len(frames[0] + frames[1]), len(whole)]
+
+    for cut in range(16, len(whole) + 1):
+        reader = LogReader("log.1", chunked(whole[:cut], chunk))
+        complete = sum(1 for end in ends[1:] if end <= cut)
+        assert [zxid for zxid, _, _ in reader] == [1, 2, 3][:complete]
+        # The first bytes of a checksum are zeros, as is the space after the last entry.
+        assert (reader.torn is None) == (not any(whole[ends[complete] : cut])), cut
 
 
 def test_an_entry_without_its_end_mark_is_torn_before_its_checksum_is_looked_at() -> None:

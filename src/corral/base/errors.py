@@ -34,10 +34,6 @@ class ZooKeeperError(CorralError):
     code: ClassVar[int] = -1
 
 
-class SystemError_(ZooKeeperError):
-    code = -1
-
-
 class RuntimeInconsistency(ZooKeeperError):
     """An operation of a multi after the one that failed."""
 

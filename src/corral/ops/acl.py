@@ -6,14 +6,14 @@ from typing import Any
 
 from corral.base.errors import NoAuth, NoNode
 from corral.base.paths import validate_path
-from corral.ops.base import Preparing, ReadOp, Serving, View, WriteOp
+from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.delete import check_version
 from corral.tree.node import Node, aversion_of, next_version, stat_of, with_aversion
 from corral.wire.client import GetAclResponse, PathRequest, SetAclRequest
 from corral.wire.data import ACL, Stat
 from corral.wire.opcodes import ADMIN, GET_ACL, READ, SET_ACL
 from corral.wire.schema import decode, decoder, encode
-from corral.wire.txns import SetAclTxn, TxnBody, TxnHeader
+from corral.wire.txns import SetAclTxn, TxnBody
 
 _decode_path = decoder(PathRequest)
 
@@ -58,12 +58,11 @@ class SetAcl(WriteOp[SetAclRequest]):
         check_version(path, request.version, version)
         return SET_ACL, SetAclTxn(path, acl, next_version(version))
 
-    def apply(self, view: View, header: TxnHeader, body: SetAclTxn) -> Node | None:
+    def apply(self, view: View, stamp: Stamp, body: SetAclTxn) -> Node | None:
         node = view.get(body.path)
         if node is None:
             return None
-        view.set_acl(body.path, node, with_aversion(node.body, body.version), view.acls.intern(body.acl))
-        return view.get(body.path)
+        return view.set_acl(body.path, node, with_aversion(node.body, body.version), view.acls.intern(body.acl))
 
     def respond(self, body: SetAclTxn, node: Node | None) -> bytes:
         assert node is not None

@@ -15,13 +15,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from corral.base.errors import NoAuth
 from corral.base.records import record
-from corral.tree.access import Access, Identity
+from corral.tree.access import Access, AclTable, Identity
 from corral.tree.digest import Digest
 from corral.tree.node import AclList, Node
-from corral.tree.access import AclTable
 from corral.tree.tree import Tree
 from corral.wire.schema import decoder
-from corral.wire.txns import TxnBody, TxnHeader
+from corral.wire.txns import TxnBody
 
 
 @record
@@ -38,6 +37,19 @@ class Options:
     response_cache_max: int = 400
 
 
+class Stamp(Protocol):
+    """Whose a transaction is and when it happened (wall-clock ms): what `apply` needs of its stamp."""
+
+    @property
+    def client_id(self) -> int: ...
+    @property
+    def zxid(self) -> int: ...
+    @property
+    def time(self) -> int: ...
+    @property
+    def type(self) -> int: ...
+
+
 class Caller(Protocol):
     """Whose request it is: a connection with a session."""
 
@@ -52,10 +64,10 @@ class View(Protocol):
     digest: Digest
 
     def get(self, path: bytes) -> Node | None: ...
-    def add(self, path: bytes, node: Node, parent_body: bytes) -> None: ...
-    def remove(self, path: bytes, node: Node, parent_body: bytes) -> None: ...
-    def set_data(self, path: bytes, node: Node, body: bytes) -> None: ...
-    def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> None: ...
+    def add(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None: ...
+    def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None: ...
+    def set_data(self, path: bytes, node: Node, body: bytes) -> Node: ...
+    def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> Node: ...
     def set_body(self, path: bytes, node: Node, body: bytes) -> None: ...
     def open_session(self, session: int, timeout: int) -> None: ...
     def close_session(self, session: int) -> None: ...
@@ -83,20 +95,22 @@ class Serving:
 class Preparing:
     """What one write is checked against: the overlay, whose request it is, and its place in history.
 
-    time: wall-clock ms. rollback of a failed multi is the multi's own business.
+    It is the stamp of its transaction too. time: wall-clock ms; type: of the transaction, known once it is prepared.
     """
 
-    __slots__ = ("access", "cxid", "identities", "is_internal", "options", "session", "time", "tree", "view", "zxid")
+    __slots__ = (
+        "access", "client_id", "identities", "is_internal", "options", "time", "tree", "type", "view", "zxid",
+    )  # fmt: skip
 
     def __init__(self, tree: Tree, view: Any, access: Access, options: Options) -> None:
         self.tree = tree
         self.view = view
         self.access = access
         self.options = options
-        self.session = 0
-        self.cxid = 0
+        self.client_id = 0
         self.zxid = 0
         self.time = 0
+        self.type = 0
         self.identities: Iterable[Identity] = ()
         self.is_internal = False
 
@@ -143,7 +157,7 @@ class WriteOp(Generic[R]):
         """Check the request; return its transaction's type and body."""
         raise NotImplementedError
 
-    def apply(self, view: View, header: TxnHeader, body: Any) -> Node | None:
+    def apply(self, view: View, stamp: Stamp, body: Any) -> Node | None:
         """Do the transaction; return the node it made or changed."""
         raise NotImplementedError
 
@@ -154,5 +168,5 @@ class WriteOp(Generic[R]):
     def perform(self, cx: Preparing, request: R) -> tuple[int, TxnBody, bytes]:
         """Prepare and apply to the overlay; return the transaction's type and body, and the reply's body."""
         kind, body = self.prepare(cx, request)
-        node = self.apply(cx.view, TxnHeader(cx.session, cx.cxid, cx.zxid, cx.time, kind), body)
-        return kind, body, self.respond(body, node)
+        cx.type = kind
+        return kind, body, self.respond(body, self.apply(cx.view, cx, body))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from corral.base.errors import NoNode
 from corral.base.paths import validate_path
-from corral.ops.base import Preparing, View, WriteOp
+from corral.ops.base import Preparing, Stamp, View, WriteOp
 from corral.ops.delete import check_version
 from corral.tree.node import Node, next_version, version_of
 from corral.wire.client import CheckVersionRequest
 from corral.wire.opcodes import CHECK, READ
-from corral.wire.txns import CheckVersionTxn, TxnBody, TxnHeader
+from corral.wire.txns import CheckVersionTxn, TxnBody
 
 
 class Check(WriteOp[CheckVersionRequest]):
@@ -34,5 +34,5 @@ class Check(WriteOp[CheckVersionRequest]):
         check_version(path, request.version, version)
         return CHECK, CheckVersionTxn(path, next_version(version))
 
-    def apply(self, view: View, header: TxnHeader, body: CheckVersionTxn) -> Node | None:
+    def apply(self, view: View, stamp: Stamp, body: CheckVersionTxn) -> Node | None:
         return view.get(body.path)

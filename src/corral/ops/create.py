@@ -7,7 +7,7 @@ from typing import Any
 
 from corral.base.errors import BadArguments, NoChildrenForEphemerals, NodeExists, NoNode, Unimplemented
 from corral.base.paths import ROOT, validate_path
-from corral.ops.base import Preparing, View, WriteOp
+from corral.ops.base import Preparing, Stamp, View, WriteOp
 from corral.ops.limits import check_quota
 from corral.tree.node import (
     CONTAINER_OWNER,
@@ -24,7 +24,7 @@ from corral.tree.node import (
 )
 from corral.wire.client import CreateRequest, CreateTtlRequest
 from corral.wire.opcodes import CREATE, CREATE2, CREATE_CONTAINER, CREATE_PERM, CREATE_TTL
-from corral.wire.txns import CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBody, TxnHeader
+from corral.wire.txns import CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBody
 
 _INT = struct.Struct(">i")
 
@@ -75,7 +75,8 @@ class CreateOp(WriteOp[Any]):
             raise NodeExists(f"{path!r} exists")
         if parent.owner and is_session(parent.owner):
             raise NoChildrenForEphemerals(f"{parent_path!r} is ephemeral")
-        check_quota(cx, path, 1, len(request.data or b""))
+        if cx.options.enforce_quota:
+            check_quota(cx, path, 1, len(request.data or b""))
         count = to_int32(creates + 1)
         if self.code == CREATE_CONTAINER:
             return self.code, CreateContainerTxn(path, request.data, acl, count)
@@ -84,8 +85,8 @@ class CreateOp(WriteOp[Any]):
         kind = CREATE2 if self.code == CREATE_TTL else self.code
         return kind, CreateTxn(path, request.data, acl, flags in EPHEMERAL_FLAGS, count)
 
-    def apply(self, view: View, header: TxnHeader, body: Any) -> Node | None:
-        return apply_create(view, header, body)
+    def apply(self, view: View, stamp: Stamp, body: Any) -> Node | None:
+        return apply_create(view, stamp, body)
 
     def respond(self, body: Any, node: Node | None) -> bytes:
         path: bytes = body.path
@@ -105,14 +106,14 @@ def _check_mode(cx: Preparing, flags: int, ttl: int) -> None:
         raise BadArguments(f"TTL {ttl} for a node without TTL")
 
 
-def apply_create(view: View, header: TxnHeader, body: CreateTxn | CreateTtlTxn | CreateContainerTxn) -> Node | None:
+def apply_create(view: View, stamp: Stamp, body: CreateTxn | CreateTtlTxn | CreateContainerTxn) -> Node | None:
     """Make the node unless it is there; return it. Source: ZooKeeper DataTree.createNode."""
     path = body.path
     parent_path = path[: path.rfind(b"/")] or ROOT
     parent = view.get(parent_path)
     if parent is None:
         return None
-    zxid = header.zxid
+    zxid = stamp.zxid
     creates = body.parent_cversion
     if creates == -1:
         creates = creates_of(parent.body) + 1
@@ -120,19 +121,19 @@ def apply_create(view: View, header: TxnHeader, body: CreateTxn | CreateTtlTxn |
     acl = view.acls.intern(body.acl)
     if known is not None:
         view.set_acl(path, known, known.body, acl)
-        if header.type == CREATE:
+        if stamp.type == CREATE:
             view.set_body(parent_path, parent, with_creates_raised(parent.body, creates, zxid))
         return known
     owner = 0
     if isinstance(body, CreateTxn):
         if body.ephemeral:
-            owner = header.client_id
+            owner = stamp.client_id
     elif isinstance(body, CreateTtlTxn):
         owner = ttl_owner(body.ttl)
     else:
         owner = CONTAINER_OWNER
-    node = Node(new_body(body.data, zxid, header.time, owner), acl, owner)
-    view.add(path, node, with_child_added(parent.body, creates, zxid))
+    node = Node(new_body(body.data, zxid, stamp.time, owner), acl, owner)
+    view.add(path, node, parent_path, parent, with_child_added(parent.body, creates, zxid))
     return node
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from corral.base.errors import NoAuth, NoNode, WireError
 from corral.base.paths import validate_path
-from corral.ops.base import Preparing, ReadOp, Serving, View, WriteOp
+from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.delete import check_version
 from corral.ops.limits import check_quota
 from corral.tree.node import Node, data_length, next_version, stat_of, version_of, with_data
 from corral.wire.client import SetDataRequest
 from corral.wire.opcodes import GET_DATA, READ, SET_DATA, WRITE
-from corral.wire.txns import SetDataTxn, TxnBody, TxnHeader
+from corral.wire.txns import SetDataTxn, TxnBody
 
 _unpack_int = struct.Struct(">i").unpack_from
 
@@ -70,13 +70,12 @@ class SetData(WriteOp[SetDataRequest]):
             check_version(path, request.version, version)
         return SET_DATA, SetDataTxn(path, request.data, next_version(version))
 
-    def apply(self, view: View, header: TxnHeader, body: SetDataTxn) -> Node | None:
+    def apply(self, view: View, stamp: Stamp, body: SetDataTxn) -> Node | None:
         node = view.get(body.path)
         if node is None:
             return None
-        new = with_data(node.body, body.data, body.version, header.zxid, header.time)
-        view.set_data(body.path, node, new)
-        return view.get(body.path)
+        new = with_data(node.body, body.data, body.version, stamp.zxid, stamp.time)
+        return view.set_data(body.path, node, new)
 
     def respond(self, body: SetDataTxn, node: Node | None) -> bytes:
         assert node is not None

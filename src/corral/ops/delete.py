@@ -6,7 +6,8 @@ from typing import Any
 
 from corral.base.errors import BadArguments, BadVersion, NoAuth, NoNode, NotEmpty
 from corral.base.paths import SYSTEM_PATHS, parent_of
-from corral.ops.base import Preparing, View, WriteOp
+from corral.ops.base import Preparing, Stamp, View, WriteOp
+from corral.ops.limits import check_quota
 from corral.tree.node import (
     Node,
     children_of,
@@ -16,10 +17,9 @@ from corral.tree.node import (
     with_child_removed,
     with_pzxid_raised,
 )
-from corral.ops.limits import check_quota
 from corral.wire.client import DeleteRequest, PathRequest
 from corral.wire.opcodes import DELETE, DELETE_CONTAINER, DELETE_PERM
-from corral.wire.txns import DeleteTxn, TxnBody, TxnHeader
+from corral.wire.txns import DeleteTxn, TxnBody
 
 
 class Delete(WriteOp[DeleteRequest]):
@@ -48,8 +48,8 @@ class Delete(WriteOp[DeleteRequest]):
         check_quota(cx, path, 0, -data_length(node.body))
         return DELETE, DeleteTxn(path)
 
-    def apply(self, view: View, header: TxnHeader, body: DeleteTxn) -> Node | None:
-        return apply_delete(view, header.zxid, body.path)
+    def apply(self, view: View, stamp: Stamp, body: DeleteTxn) -> Node | None:
+        return apply_delete(view, stamp.zxid, body.path)
 
 
 class DeleteContainer(WriteOp[PathRequest]):
@@ -78,8 +78,8 @@ class DeleteContainer(WriteOp[PathRequest]):
             raise BadVersion(f"{path!r} is ephemeral")
         return DELETE_CONTAINER, DeleteTxn(path)
 
-    def apply(self, view: View, header: TxnHeader, body: DeleteTxn) -> Node | None:
-        return apply_delete(view, header.zxid, body.path)
+    def apply(self, view: View, stamp: Stamp, body: DeleteTxn) -> Node | None:
+        return apply_delete(view, stamp.zxid, body.path)
 
 
 def check_deletable(path: bytes) -> None:
@@ -106,7 +106,7 @@ def apply_delete(view: View, zxid: int, path: bytes) -> Node | None:
         if body is not parent.body:
             view.set_body(parent_path, parent, body)
         return None
-    view.remove(path, node, with_child_removed(parent.body, zxid))
+    view.remove(path, node, parent_path, parent, with_child_removed(parent.body, zxid))
     return None
 
 

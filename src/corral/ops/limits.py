@@ -34,7 +34,7 @@ def check_quota(cx: Preparing, path: bytes, nodes: int, size: int) -> None:
         new = used + change
         if hard > -1:
             if new > hard:
-                quotas.exceeded(governed)
+                quotas.exceeded[governed] = quotas.exceeded.get(governed, 0) + 1
                 raise QuotaExceeded(f"quota of {governed!r}: {kind} {new} > hard limit {hard}")
         elif -1 < soft < new:
-            quotas.warn(governed, kind, new, soft)
+            quotas.over_soft.append((governed, kind, new, soft))

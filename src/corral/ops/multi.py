@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corral.base.errors import MarshallingError, NoAuth, NoNode, WireError, ZooKeeperError
-from corral.ops.base import Preparing, ReadOp, Serving, View, WriteOp
+from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.create import TTL_FLAGS
 from corral.tree.node import Node
 from corral.wire.opcodes import (
@@ -68,14 +68,14 @@ class Multi(WriteOp[Raw]):
             replies.append(_HEADER.pack(op.result, False, 0) + reply)
         return MULTI, MultiTxn(done), b"".join(replies) + _END
 
-    def apply(self, view: View, header: TxnHeader, body: MultiTxn) -> Node | None:
+    def apply(self, view: View, stamp: Stamp, body: MultiTxn) -> Node | None:
         subs = body.txns or []
         if any(sub.type == ERROR for sub in subs):
             return None
         for sub in subs:
             op = self._by_txn[sub.type]
-            record = decode(op.txns[sub.type], sub.data or b"")
-            op.apply(view, TxnHeader(header.client_id, header.cxid, header.zxid, header.time, sub.type), record)
+            record: Any = decode(op.txns[sub.type], sub.data or b"")
+            op.apply(view, TxnHeader(stamp.client_id, 0, stamp.zxid, stamp.time, sub.type), record)
         return None
 
     def _split(self, buf: bytes) -> list[tuple[WriteOp[Any], Any]]:
@@ -151,5 +151,5 @@ class ErrorOp(WriteOp[Unread]):
     request = Unread
     txns = {ERROR: ErrorTxn}
 
-    def apply(self, view: View, header: TxnHeader, body: ErrorTxn) -> Node | None:
+    def apply(self, view: View, stamp: Stamp, body: ErrorTxn) -> Node | None:
         return None

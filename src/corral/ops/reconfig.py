@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from corral.base.errors import ReconfigDisabled, Unimplemented
 from corral.base.paths import CONFIG
-from corral.ops.base import Preparing, View, WriteOp
+from corral.ops.base import Preparing, Stamp, View, WriteOp
 from corral.ops.data import SetData
 from corral.tree.node import Node
 from corral.wire.client import ReconfigRequest
 from corral.wire.opcodes import RECONFIG
-from corral.wire.txns import SetDataTxn, TxnBody, TxnHeader
+from corral.wire.txns import SetDataTxn, TxnBody
 
 
 class Reconfig(WriteOp[ReconfigRequest]):
@@ -30,5 +30,5 @@ class Reconfig(WriteOp[ReconfigRequest]):
             raise ReconfigDisabled("reconfigEnabled is not true")
         raise Unimplemented(f"a server alone has no ensemble to reconfigure ({CONFIG.decode()})")
 
-    def apply(self, view: View, header: TxnHeader, body: SetDataTxn) -> Node | None:
-        return self._set_data.apply(view, header, body)
+    def apply(self, view: View, stamp: Stamp, body: SetDataTxn) -> Node | None:
+        return self._set_data.apply(view, stamp, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from corral.base.errors import StorageError, WireError
 from corral.ops.acl import GetAcl, SetAcl
 from corral.ops.base import ReadOp, WriteOp
 from corral.ops.check import Check
@@ -16,17 +17,17 @@ from corral.ops.multi import ErrorOp, Multi, MultiRead
 from corral.ops.reconfig import Reconfig
 from corral.ops.session import CloseSession, CreateSession, GetEphemerals, WhoAmI
 from corral.ops.watch import watch_operations
-from corral.wire.opcodes import AUTH, PING, SASL, SYNC
+from corral.wire.opcodes import AUTH, CHECK, CLOSE_SESSION, CREATE_SESSION, ERROR, PING, SASL, SYNC
 from corral.wire.schema import decoder
 from corral.wire.txns import CreateTxn, CreateTxnV0, Unread
-from corral.base.errors import StorageError, WireError
 
 
 class Registry:
     """The operations by code and by transaction type.
 
-    reads, writes: by request code. by_txn: which write applies a transaction type. names and lops: by code, also of
-    ping, sync, auth and sasl, which the connection answers itself.
+    reads, writes: by request code. requests: the writes that a client may send by themselves. by_txn: which write
+    applies a transaction type. names and lops: by code, also of ping, sync, auth and sasl, which the connection answers
+    itself.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,8 @@ class Registry:
         multi = Multi(self.writes, self.by_txn)
         self.writes[multi.code] = multi
         self.by_txn[multi.code] = multi
+        inner = (CREATE_SESSION, ERROR, CHECK)
+        self.requests = {code: op for code, op in self.writes.items() if code not in inner}
         ops: list[ReadOp | WriteOp[Any]] = [*self.reads.values(), *self.writes.values()]
         self.names = {op.code: op.name for op in ops} | {PING: "ping", SYNC: "sync", AUTH: "auth", SASL: "sasl"}
         self.lops = {op.code: op.lop for op in ops} | {PING: "PING", SYNC: "SYNC", AUTH: "NA", SASL: "NA"}
@@ -55,7 +58,7 @@ class Registry:
         op = self.by_txn.get(kind)
         if op is None:
             raise StorageError(f"unsupported transaction type {kind}")
-        if at == len(buf):
+        if at == len(buf) and kind == CLOSE_SESSION:
             return Unread(), at
         try:
             return decoder(op.txns[kind])(buf, at, len(buf))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from corral.ops.base import Preparing, ReadOp, Serving, View, WriteOp
+from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.delete import apply_delete
 from corral.tree.node import Node
 from corral.wire.client import ClientInfo, GetEphemeralsRequest, GetEphemeralsResponse, WhoAmIResponse
 from corral.wire.opcodes import CLOSE_SESSION, CREATE_SESSION, GET_EPHEMERALS, WHO_AM_I
 from corral.wire.schema import decoder, encode
-from corral.wire.txns import CloseSessionTxn, CreateSessionTxn, TxnBody, TxnHeader, Unread
+from corral.wire.txns import CloseSessionTxn, CreateSessionTxn, TxnBody, Unread
 
 _decode_prefix = decoder(GetEphemeralsRequest)
 
@@ -27,8 +27,8 @@ class CreateSession(WriteOp[CreateSessionTxn]):
     def prepare(self, cx: Preparing, request: CreateSessionTxn) -> tuple[int, TxnBody]:
         return CREATE_SESSION, request
 
-    def apply(self, view: View, header: TxnHeader, body: CreateSessionTxn) -> Node | None:
-        view.open_session(header.client_id, body.timeout)
+    def apply(self, view: View, stamp: Stamp, body: CreateSessionTxn) -> Node | None:
+        view.open_session(stamp.client_id, body.timeout)
         return None
 
 
@@ -45,15 +45,15 @@ class CloseSession(WriteOp[Unread]):
     txns = {CLOSE_SESSION: CloseSessionTxn}
 
     def prepare(self, cx: Preparing, request: Unread) -> tuple[int, TxnBody]:
-        return CLOSE_SESSION, CloseSessionTxn(cx.view.ephemerals_of(cx.session))
+        return CLOSE_SESSION, CloseSessionTxn(cx.view.ephemerals_of(cx.client_id))
 
-    def apply(self, view: View, header: TxnHeader, body: CloseSessionTxn | Unread) -> Node | None:
+    def apply(self, view: View, stamp: Stamp, body: CloseSessionTxn | Unread) -> Node | None:
         if isinstance(body, CloseSessionTxn):
             for path in body.paths_to_delete or ():
-                apply_delete(view, header.zxid, path)
-        for path in view.ephemerals_of(header.client_id):
-            apply_delete(view, header.zxid, path)
-        view.close_session(header.client_id)
+                apply_delete(view, stamp.zxid, path)
+        for path in view.ephemerals_of(stamp.client_id):
+            apply_delete(view, stamp.zxid, path)
+        view.close_session(stamp.client_id)
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from corral.base.errors import MarshallingError, NoWatcher
@@ -75,7 +76,7 @@ class SetWatchesOp(ReadOp):
         self.code = code
         self.name = "setWatches2" if code == SET_WATCHES2 else "setWatches"
         self.lop = "STW2" if code == SET_WATCHES2 else "SETW"
-        self._decode = decoder(record)
+        self._decode: Callable[[bytes, int, int], tuple[Any, int]] = decoder(record)
         self._shown = AclList((), b"")
 
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:

@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from corral.base.errors import WireError, ZooKeeperError
-from corral.ops.base import ReadOp
+from corral.ops.base import ReadOp, WriteOp
 from corral.replica.pipeline import Entry
 from corral.replica.sessions import Session, session_password
 from corral.tree.access import AuthRefused, Identity
@@ -24,7 +24,6 @@ from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, Path
 from corral.wire.opcodes import (
     AUTH,
     CLOSE_SESSION,
-    CREATE_SESSION,
     PING,
     SASL,
     SET_WATCHES,
@@ -58,6 +57,7 @@ _decode_connect = decoder(ConnectRequest)
 _decode_auth = decoder(AuthPacket)
 _decode_path = decoder(PathRequest)
 _NO_READS: Final[dict[int, ReadOp]] = {}
+_NO_WRITES: Final[dict[int, WriteOp[Any]]] = {}
 _NULL_TOKEN: Final = b"\xff\xff\xff\xff"
 _CONNECT_BYTES: Final = 44
 
@@ -75,7 +75,7 @@ class Connection:
         "address", "backlog", "established", "have", "identities", "is_closing", "is_dirty", "is_read_only_client",
         "is_unread", "last_latency", "last_op", "last_response_at", "last_xid", "last_zxid", "latency_count",
         "latency_max", "latency_min", "latency_sum", "need", "out", "parts", "port", "queue", "reads", "received",
-        "replica", "sent", "session", "session_id", "shell", "state", "timeout",
+        "replica", "sent", "session", "session_id", "shell", "state", "timeout", "writes",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, address: str, port: int, now: int) -> None:
@@ -88,6 +88,7 @@ class Connection:
         self.timeout = 0
         self.state = NEW
         self.reads = _NO_READS
+        self.writes = _NO_WRITES
         self.queue: deque[Entry | Waiting] = deque()
         self.out: list[bytes] = []
         self.parts: list[bytes] = []
@@ -159,6 +160,13 @@ class Connection:
         limit = replica.frame_bytes_max
         zxid = replica.tree.zxid
         queue = self.queue
+        writes = self.writes
+        submit = replica.pipeline.submit
+        outstanding = replica.pipeline.outstanding
+        outstanding_max = replica.config.global_outstanding_limit
+        wall = now + replica.wall_offset
+        session = self.session
+        assert session is not None
         append = self.out.append
         counts = replica.metrics.op_counts
         turn = TURN_MAX
@@ -170,6 +178,7 @@ class Connection:
             if stop > end or size < 8 or size > limit:
                 if stop > end or not self._is_admitted(size, op):
                     break
+                session.heard = now
             read = reads.get(op)
             if read is not None and not queue:
                 try:
@@ -184,7 +193,18 @@ class Connection:
                 served += 1
                 counts[op] = counts.get(op, 0) + 1
             else:
-                self._other(read, op, xid, data, at + 12, stop, now)
+                write = writes.get(op)
+                if write is not None and op != CLOSE_SESSION:
+                    counts[op] = counts.get(op, 0) + 1
+                    try:
+                        submit(self, session, xid, write, data, at + 12, stop, now, wall)
+                    except (WireError, struct.error):
+                        self._in_order(xid, MARSHALLING, b"", now)
+                    if len(outstanding) > outstanding_max:
+                        self._throttle()
+                else:
+                    self._other(read, op, xid, data, at + 12, stop, now)
+                    writes = self.writes
                 reads = self.reads
                 if self.is_closing or self.is_unread:
                     at = stop
@@ -285,7 +305,7 @@ class Connection:
             if stop < len(data) and not self.is_closing:
                 self._leave(data[stop:])
             return 0
-        return stop
+        return int(stop)
 
     def session_opened(self, session_id: int, now: int) -> None:
         """Learn that the session asked for is committed."""
@@ -303,8 +323,14 @@ class Connection:
         self.session_id = session.id
         self.timeout = session.timeout
         self.state = UP
-        self.reads = _NO_READS if self.replica.needs_auth(self) else self.replica.registry.reads
+        if not self.replica.needs_auth(self):
+            self._admit()
         self._answer_connect(session.timeout, session.id, session_password(session.id))
+
+    def _admit(self) -> None:
+        """Open all operations: nothing more has to be shown first."""
+        self.reads = self.replica.registry.reads
+        self.writes = self.replica.registry.requests
 
     def refuse_session(self) -> None:
         """Tell the client that its session is gone, and close."""
@@ -344,15 +370,9 @@ class Connection:
         if op == PING:
             self._reply(XID_PING, replica.tree.zxid, SESSION_EXPIRED if session.is_closing else 0, b"")
             return
-        write = replica.registry.writes.get(op)
         if op == CLOSE_SESSION:
             if not session.is_closing:
                 replica.pipeline.close_session(session, self, xid, now, now + replica.wall_offset)
-        elif write is not None and op not in (CREATE_SESSION, -1, 13):
-            try:
-                replica.pipeline.submit(self, session, xid, write, data, at, stop, now, now + replica.wall_offset)
-            except (WireError, struct.error):
-                self._in_order(xid, MARSHALLING, b"", now)
         elif op == SYNC:
             self._sync(xid, data, at, stop, now)
         else:
@@ -400,7 +420,7 @@ class Connection:
         for identity in gained:
             self.identities[identity] = None
         if not replica.needs_auth(self):
-            self.reads = replica.registry.reads
+            self._admit()
         self._reply(xid, 0, 0, b"")
 
     def _throttle(self) -> None:
@@ -420,12 +440,13 @@ class Connection:
         head = queue.popleft()
         assert head is entry, f"session 0x{self.session_id:x}: completed xid {entry.xid} is not the oldest"
         reply = entry.reply
-        self.out.append(_pack_reply(16 + len(reply), entry.xid, replica.tree.zxid, entry.err))
-        if reply:
-            self.out.append(reply)
+        self.out.append(_pack_reply(16 + len(reply), entry.xid, entry.zxid, entry.err) + reply)
         self.sent += 1
         replica.metrics.packets_sent += 1
-        self._note_latency(latency)
+        self.latency_count += 1
+        self.last_zxid = entry.zxid
+        if latency:
+            self._note_latency(latency)
         while queue and type(queue[0]) is tuple:
             xid, read, request = queue.popleft()  # type: ignore[misc]  # the type was asked just above
             self._serve_waiting(xid, read, request)
@@ -446,14 +467,10 @@ class Connection:
         self.replica.metrics.reads_at_once += 1
 
     def _note_latency(self, latency: int) -> None:
-        if not self.latency_count or latency < self.latency_min:
-            self.latency_min = latency
         if latency > self.latency_max:
             self.latency_max = latency
-        self.latency_count += 1
         self.latency_sum += latency
         self.last_latency = latency
-        self.last_zxid = self.replica.tree.zxid
 
     def _reply(self, xid: int, zxid: int, err: int, body: bytes) -> None:
         self.out.append(_pack_reply(16 + len(body), xid, zxid, err))

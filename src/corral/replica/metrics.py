@@ -23,7 +23,10 @@ class Summary:
     __slots__ = ("count", "max", "min", "sum")
 
     def __init__(self) -> None:
-        self.reset()
+        self.count = 0
+        self.sum = 0
+        self.min = 0
+        self.max = 0
 
     def add(self, value: int) -> None:
         """Count one value."""
@@ -54,6 +57,10 @@ class Percentiles(Summary):
 
     __slots__ = ("_steps",)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps: dict[int, int] = {}
+
     def add(self, value: int) -> None:
         """Count one value."""
         super().add(value)
@@ -82,7 +89,7 @@ class Percentiles(Summary):
     def reset(self) -> None:
         """Forget all."""
         super().reset()
-        self._steps: dict[int, int] = {}
+        self._steps = {}
 
 
 def _step(value: int) -> int:

@@ -16,7 +16,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from corral.base.errors import MarshallingError, SessionExpired, WireError, ZooKeeperError
+from corral.base.errors import MarshallingError, SessionExpired, ZooKeeperError
 from corral.ops.base import Options, Preparing, WriteOp
 from corral.ops.registry import Registry
 from corral.quorum.solo import Solo
@@ -94,6 +94,7 @@ class Pipeline:
         self._agreement = agreement
         self._metrics = metrics
         self._options = options
+        self._txn_bytes_max = options.txn_bytes_max
         self._cx = Preparing(tree, self.overlay, access, options)
 
     def submit(
@@ -102,8 +103,7 @@ class Pipeline:
     ) -> None:  # fmt: skip
         """Take a client's write. Raises WireError or struct.error if it cannot be decoded; nothing happened then."""
         request = op.decode(buf, at, end)[0]
-        cx = self._cx
-        cx.identities = conn.identities
+        self._cx.identities = conn.identities
         entry = Entry(WRITE, conn, session.id, xid, op.code, 0, now)
         self._prepare(entry, op, request, wall, session)
         conn.queue.append(entry)
@@ -161,7 +161,7 @@ class Pipeline:
             latencies[latency] = latencies.get(latency, 0) + 1
             conn = entry.conn
             if entry.kind == WRITE or entry.kind == SYNC:
-                if conn is not None:
+                if conn is not None and conn.queue:
                     conn.complete(entry, latency)
             elif entry.kind == CONNECT:
                 assert conn is not None
@@ -177,8 +177,7 @@ class Pipeline:
         cx = self._cx
         overlay = self.overlay
         zxid = self._agreement.proposed + 1
-        cx.session = entry.session
-        cx.cxid = entry.xid
+        cx.client_id = entry.session
         cx.zxid = zxid
         cx.time = wall
         overlay.begin()
@@ -188,17 +187,19 @@ class Pipeline:
                 raise SessionExpired(f"session 0x{session.id:x} is closing")
             kind, record, entry.reply = op.perform(cx, request)
             body = encode(record)
-            if len(body) > self._options.txn_bytes_max:
+            if len(body) > self._txn_bytes_max:
                 overlay.rollback(before)
                 raise MarshallingError(f"a transaction of {len(body)} bytes would be too long to read back")
         except ZooKeeperError as error:
             entry.err = error.code
             entry.reply = b""
+            entry.changes = _NO_CHANGES
             kind = ERROR
             body = _encode_error(ErrorTxn(error.code))
         else:
             entry.changes = overlay.changes
-            entry.session_changes = overlay.session_changes or _NO_SESSIONS
+            if overlay.session_changes:
+                entry.session_changes = overlay.session_changes
         digest = entry.digest = overlay.digest.value
         txn = _header(entry.session, entry.xid, zxid, wall, kind) + body
         if kind != ERROR and overlay.digest.enabled:
@@ -257,7 +258,6 @@ class _Prepared(WriteOp[None]):
         self._body = body
 
     def perform(self, cx: Preparing, request: None) -> tuple[int, Any, bytes]:
-        from corral.wire.txns import TxnHeader
-
-        self._op.apply(cx.view, TxnHeader(cx.session, cx.cxid, cx.zxid, cx.time, MULTI), self._body)
+        cx.type = MULTI
+        self._op.apply(cx.view, cx, self._body)
         return MULTI, self._body, b""

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Callable
 
 from corral.base.errors import StorageError, WireError
+from corral.ops.delete import apply_delete
 from corral.ops.registry import Registry
-from corral.ops.session import apply_delete
 from corral.tree.node import to_int64
 from corral.tree.tree import Tree
 from corral.wire.schema import decoder
@@ -77,5 +77,3 @@ class Replay:
         got = to_int64(self._tree.digest.value)
         if got != expected and self._on_mismatch is not None:
             self._on_mismatch(zxid, expected, got)
-
-

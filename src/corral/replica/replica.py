@@ -320,9 +320,18 @@ class Replica:
                 self.log.info("session expired", session=session_hex(session.id), timeout_ms=session.timeout)
                 self.pipeline.close_session(session, None, 0, now, wall)
         self._drop_sessionless(now)
+        self._report_quotas()
         self.fanout.step(TOLD_PER_STEP)
         self.reaper.step(now, wall)
         return len(expired) >= EXPIRED_PER_STEP or bool(self.fanout.waiting)
+
+    def _report_quotas(self) -> None:
+        over = self.tree.quotas.over_soft
+        for path, kind, current, limit in over[:10]:
+            self.log.warning("quota exceeded", path=path.decode(), kind=kind, current=current, soft_limit=limit)
+        if len(over) > 10:
+            self.log.warning("quota exceeded: more of the same left out", count=len(over) - 10)
+        over.clear()
 
     def _drop_sessionless(self, now: int) -> None:
         limit = now - self.config.sessionless_cnxn_timeout_ms
@@ -347,9 +356,7 @@ class Replica:
             self.log.warning("a snapshot is due while the last one is still being written; it is left out")
             return False
         config = self.config
-        self._snapshot = SnapshotWriter(
-            self.tree, config.digest_enabled, config.serialize_last_processed_zxid_enabled
-        )
+        self._snapshot = SnapshotWriter(self.tree, config.digest_enabled, config.serialize_last_processed_zxid_enabled)
         self._snapshot_zxid = self.tree.zxid
         self._effects.append(BeginSnapshot(self.tree.zxid))
         return True

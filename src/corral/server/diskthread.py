@@ -33,7 +33,8 @@ class DiskThread:
     pre_alloc_bytes: by how much a file is extended ahead of what is written; 0 or less for not at all. size_limit: of
     a file, in bytes, after which the next append starts a new one; 0 or less for none. warn_ms: an fsync that takes
     longer is logged. force_sync: whether there are any fsyncs. flush_delay_ms: how long appends are collected, at most,
-    before they are written; poll_ms: and how long without another one. batch_max: how many are written at once.
+    before they are written; poll_ms: and how long without another one. batch_max: how many are written at once, about.
+    sync, clock: how a file is put on disk, and the monotonic seconds.
 
     The counters are read by other threads, without a lock: syncs, sync_ms_sum, sync_ms_max, slow_syncs (those that
     took longer than warn_ms), and syncing_since (monotonic seconds; 0 while no fsync is running).
@@ -52,6 +53,8 @@ class DiskThread:
         flush_delay_ms: int = 0,
         poll_ms: int = 0,
         batch_max: int = 1000,
+        sync: Callable[[int], None] = os.fdatasync,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._on_synced = on_synced
@@ -64,7 +67,11 @@ class DiskThread:
         self._flush_delay_s = flush_delay_ms / 1000
         self._poll_s = poll_ms / 1000
         self._batch_max = max(1, batch_max)
+        self._fdatasync = sync
+        self._clock = clock
         self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._batch: list[bytes] = []
+        self._first = 0
         self._handle = -1
         self._position = 0
         self._size = 0
@@ -92,47 +99,51 @@ class DiskThread:
         self._queue.put(_STOP)
         self._thread.join(timeout)
 
+    def is_alive(self) -> bool:
+        """Tell whether the thread is running."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         take = self._queue.get
+        item = None
         try:
-            while True:
+            while item is not _STOP:
                 item = take()
                 if type(item) is tuple:
-                    item = self._commit(item)
-                if item is _ROLL:
+                    last, item = self._gather(item)
+                    self._write(self._batch, self._first)
+                    self._on_synced(last)
+                if item is not None:
+                    # A roll or the end: no more of this file.
                     self._close()
-                elif item is _STOP:
-                    self._close()
-                    return
         except Exception as error:  # noqa: BLE001  # Whatever it was, nothing may be acknowledged after it.
             self._fail(error)
-            while take() is not _STOP:
-                continue
+            while item is not _STOP:
+                item = take()
 
-    def _commit(self, item: Item) -> Any:
-        """Write `item` and all that waits behind it, sync, report; return what came after, None if nothing did."""
-        frames, first, last = item
-        batch = frames if len(frames) >= self._batch_max else [*frames]
-        after = None
-        until = time.monotonic() + self._flush_delay_s if self._flush_delay_s > 0 else 0.0
+    def _gather(self, item: Item) -> tuple[int, Any]:
+        """Make a batch of `item` and all that waits behind it.
+
+        Returns its last zxid, and what was taken from the queue after it that is no append, None if nothing was.
+        """
+        frames, self._first, last = item
+        self._batch = batch = [*frames]
+        until = self._clock() + self._flush_delay_s if self._flush_delay_s > 0 else 0.0
         while len(batch) < self._batch_max:
             try:
                 after = self._next(until)
             except Empty:
                 break
             if type(after) is not tuple:
-                break
+                return last, after
             frames, _, last = after
             batch += frames
-            after = None
-        self._write(batch, first)
-        self._on_synced(last)
-        return after
+        return last, None
 
     def _next(self, until: float) -> Any:
         """Return what is queued, or comes in time. Raises Empty."""
         if until:
-            left = min(self._poll_s, until - time.monotonic())
+            left = min(self._poll_s, until - self._clock())
             if left > 0:
                 return self._queue.get(timeout=left)
         return self._queue.get_nowait()
@@ -159,9 +170,9 @@ class DiskThread:
             self._close()
 
     def _sync(self, size: int) -> None:
-        started = self.syncing_since = time.monotonic()
-        os.fdatasync(self._handle)
-        took = int((time.monotonic() - started) * 1000)
+        started = self.syncing_since = self._clock()
+        self._fdatasync(self._handle)
+        took = int((self._clock() - started) * 1000)
         self.syncing_since = 0.0
         self.syncs += 1
         self.sync_ms_sum += took

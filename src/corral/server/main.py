@@ -104,7 +104,8 @@ class Server:
         for conn in list(self.node.replica.connections):
             if conn.shell is not None:
                 conn.shell.transport.close()
-        assert self.node.disk is not None and self.node.snapshots is not None
+        assert self.node.disk is not None
+        assert self.node.snapshots is not None
         await asyncio.to_thread(self.node.disk.stop)
         await asyncio.to_thread(self.node.snapshots.stop)
         self._directories.close()
@@ -120,9 +121,8 @@ async def _serve(config: Config, log: Any) -> int:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    waiting = loop.create_task(told.wait())
-    await asyncio.wait([waiting, server.node.stopped], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    server.node.stopped.add_done_callback(lambda _: told.set())
+    await told.wait()
     await server.stop()
     return EXIT_DISK if server.node.stopped.done() else EXIT_OK
 

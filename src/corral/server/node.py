@@ -78,7 +78,8 @@ class Node:
                 peer.obey(conn)
 
     def _perform(self, effect: Any) -> None:
-        assert self.disk is not None and self.snapshots is not None
+        assert self.disk is not None
+        assert self.snapshots is not None
         match effect:
             case Append(frames, first, last):
                 self.disk.append(frames, first, last)

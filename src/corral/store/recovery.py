@@ -166,7 +166,7 @@ def entries_from(
             if last >= 0 and not follows(last, zxid):
                 raise StorageError(
                     f"{path}: at offset {offset} expected zxid {zxid_hex(last + 1)}, got {zxid_hex(zxid)}: "
-                    "transactions in between are missing; restore the missing log file, or start from a newer snapshot or a backup"
+                    "transactions in between are missing; restore the missing log file, a newer snapshot, or a backup"
                 )
             last = zxid
             yield zxid, entry

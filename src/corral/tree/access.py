@@ -74,7 +74,6 @@ class AclTable:
             self._lists[encoded] = known
         return known
 
-
     def lists(self) -> list[AclList]:
         """Return every list that some node has, in order of first use."""
         return list(self._lists.values())

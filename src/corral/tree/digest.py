@@ -27,7 +27,10 @@ class Digest:
         """Count a new node."""
         if self.enabled:
             digest = node_digest(path, node.body, node.owner)
-            self._remember(path, digest)
+            known = self._known
+            if len(known) >= _REMEMBERED_MAX:
+                known.clear()
+            known[path] = digest
             self.value = (self.value + digest) & _MASK
 
     def removed(self, path: bytes, node: Node) -> None:
@@ -41,22 +44,18 @@ class Digest:
     def changed(self, path: bytes, node: Node, body: bytes) -> None:
         """Count a node's change from its body to `body`."""
         if self.enabled:
-            old = self._known.get(path, -1)
+            known = self._known
+            old = known.get(path, -1)
             if old < 0:
                 old = node_digest(path, node.body, node.owner)
-            new = node_digest(path, body, node.owner)
-            self._remember(path, new)
+                if len(known) >= _REMEMBERED_MAX:
+                    known.clear()
+            known[path] = new = node_digest(path, body, node.owner)
             self.value = (self.value + new - old) & _MASK
 
     def forget(self) -> None:
         """Drop what is remembered: the nodes changed behind this object's back, or a change was taken back."""
         self._known.clear()
-
-    def _remember(self, path: bytes, digest: int) -> None:
-        known = self._known
-        if len(known) >= _REMEMBERED_MAX:
-            known.clear()
-        known[path] = digest
 
 
 def tree_digest(nodes: dict[bytes, Node]) -> int:

@@ -34,6 +34,7 @@ _CHILD = struct.Struct(">iiqiiq")
 _TAIL = struct.Struct(">iq")
 _COUNTS = struct.Struct(">iiqii")
 _COUNTERS = struct.Struct(">iiq")
+_NONE: Final = b"\0\0\0\0"
 
 
 class AclList:
@@ -101,6 +102,8 @@ def new_body(data: bytes | None, zxid: int, time: int, owner: int) -> bytes:
 def with_data(body: bytes, data: bytes | None, version: int, zxid: int, time: int) -> bytes:
     """Return the body after a setData."""
     czxid, _, ctime = _TIMES.unpack_from(body, len(body) - 68)
+    if data is not None and len(data) == len(body) - 72:
+        return b"".join((_INT.pack(len(data)), data, _DATA_HEAD.pack(czxid, zxid, ctime, time, version), body[-32:]))
     size = -1 if data is None else len(data)
     return b"".join(
         (
@@ -194,6 +197,8 @@ def children_of(body: bytes) -> int:
 
 def creates_of(body: bytes) -> int:
     """Return how many children were ever created: the persisted cversion, and the next sequence number."""
+    cversion: int
+    children: int
     cversion, _, _, _, children = _COUNTS.unpack_from(body, len(body) - 32)
     return (cversion + children & 0xFFFFFFFF) >> 1
 
@@ -255,6 +260,9 @@ def node_digest(path: bytes, body: bytes, owner: int) -> int:
     """
     if path.startswith(b"/zookeeper/"):
         return 0
+    if not owner and body[-12:-8] == _NONE and body[-32:-28] == _NONE:
+        # Never had children: what is persisted is what is shown.
+        return crc32(b"".join((path, body[4:-52], body[-8:], body[-52:-16])))
     cversion, aversion, _, _, children = _COUNTS.unpack_from(body, len(body) - 32)
     return crc32(
         b"".join(

@@ -10,7 +10,6 @@ when the very object it holds has been committed. `digest` is the digest of this
 
 from __future__ import annotations
 
-from corral.base.paths import parent_of
 from corral.tree.digest import Digest
 from corral.tree.node import AclList, Node, is_session
 from corral.tree.tree import (
@@ -61,7 +60,7 @@ class Overlay:
                 self._nodes.pop(path, None)
             else:
                 self._nodes[path] = before
-        for verb, path, node, _ in self.changes:
+        for verb, path, node, _, _ in self.changes:
             if verb == ADD and is_session(node.owner):
                 self._forget_ephemeral(node.owner, path)
         self.begin()
@@ -71,41 +70,46 @@ class Overlay:
     def committed(self, changes: list[Change]) -> None:
         """Drop what the tree has now itself."""
         nodes = self._nodes
-        for verb, path, node, parent_body in changes:
+        for verb, path, node, parent_path, parent_body in changes:
             if nodes.get(path) is node:
                 del nodes[path]
             if parent_body:
-                parent = parent_of(path)
-                known = nodes.get(parent)
+                known = nodes.get(parent_path)
                 if known is not None and known.body is parent_body:
-                    del nodes[parent]
-            if verb == ADD and is_session(node.owner):
+                    del nodes[parent_path]
+            if verb == ADD and node.owner and is_session(node.owner):
                 self._forget_ephemeral(node.owner, path)
 
-    def add(self, path: bytes, node: Node, parent_body: bytes) -> None:
+    def add(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Put a new node; its parent gets `parent_body`."""
         self.digest.added(path, node)
-        self._set(path, node)
-        self._set_parent(path, parent_body)
-        self.changes.append((ADD, path, node, parent_body))
-        if is_session(node.owner):
+        self.digest.changed(parent_path, parent, parent_body)
+        nodes = self._nodes
+        self._undo += ((path, nodes.get(path)), (parent_path, nodes.get(parent_path)))
+        nodes[path] = node
+        nodes[parent_path] = Node(parent_body, parent.acl, parent.owner)
+        self.changes.append((ADD, path, node, parent_path, parent_body))
+        if node.owner and is_session(node.owner):
             self._ephemerals.setdefault(node.owner, {})[path] = None
 
-    def remove(self, path: bytes, node: Node, parent_body: bytes) -> None:
+    def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Take a node away; its parent gets `parent_body`."""
         self.digest.removed(path, node)
+        self.digest.changed(parent_path, parent, parent_body)
         tombstone = Node(b"", node.acl, node.owner)
-        self._set(path, tombstone)
-        self._set_parent(path, parent_body)
-        self.changes.append((REMOVE, path, tombstone, parent_body))
+        nodes = self._nodes
+        self._undo += ((path, nodes.get(path)), (parent_path, nodes.get(parent_path)))
+        nodes[path] = tombstone
+        nodes[parent_path] = Node(parent_body, parent.acl, parent.owner)
+        self.changes.append((REMOVE, path, tombstone, parent_path, parent_body))
 
-    def set_data(self, path: bytes, node: Node, body: bytes) -> None:
-        """Give a node new data."""
-        self._replace(SET_DATA, path, node, body, node.acl)
+    def set_data(self, path: bytes, node: Node, body: bytes) -> Node:
+        """Give a node new data; return the node as it will be."""
+        return self._replace(SET_DATA, path, node, body, node.acl)
 
-    def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> None:
-        """Give a node a new access list."""
-        self._replace(SET_ACL, path, node, body, acl)
+    def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> Node:
+        """Give a node a new access list; return the node as it will be."""
+        return self._replace(SET_ACL, path, node, body, acl)
 
     def set_body(self, path: bytes, node: Node, body: bytes) -> None:
         """Correct a node's counters without telling anyone."""
@@ -130,22 +134,14 @@ class Overlay:
                 found.append(path)
         return found
 
-    def _replace(self, verb: int, path: bytes, node: Node, body: bytes, acl: AclList) -> None:
+    def _replace(self, verb: int, path: bytes, node: Node, body: bytes, acl: AclList) -> Node:
         self.digest.changed(path, node, body)
         changed = Node(body, acl, node.owner)
-        self._set(path, changed)
-        self.changes.append((verb, path, changed, b""))
-
-    def _set_parent(self, path: bytes, body: bytes) -> None:
-        parent = parent_of(path)
-        node = self.get(parent)
-        assert node is not None, f"the parent of {path!r} is missing"
-        self.digest.changed(parent, node, body)
-        self._set(parent, Node(body, node.acl, node.owner))
-
-    def _set(self, path: bytes, node: Node) -> None:
-        self._undo.append((path, self._nodes.get(path)))
-        self._nodes[path] = node
+        nodes = self._nodes
+        self._undo.append((path, nodes.get(path)))
+        nodes[path] = changed
+        self.changes.append((verb, path, changed, b"", b""))
+        return changed
 
     def _forget_ephemeral(self, session: int, path: bytes) -> None:
         paths = self._ephemerals.get(session)

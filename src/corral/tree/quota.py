@@ -73,12 +73,18 @@ def _governed(path: bytes, name: bytes) -> bytes | None:
 
 
 class Quotas:
-    """The statistics of all active quotas: path to [count, bytes]."""
+    """The statistics of all active quotas: path to [count, bytes].
 
-    __slots__ = ("active",)
+    exceeded: how often a hard limit refused a write, by path. over_soft: what was said of soft limits passed since the
+    list was emptied; whoever keeps a log empties it.
+    """
+
+    __slots__ = ("active", "exceeded", "over_soft")
 
     def __init__(self) -> None:
         self.active: dict[bytes, list[int]] = {}
+        self.exceeded: dict[bytes, int] = {}
+        self.over_soft: list[tuple[bytes, str, int, int]] = []
 
     def governing(self, path: bytes) -> bytes | None:
         """Return the deepest quota at or above `path`."""

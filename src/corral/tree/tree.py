@@ -40,8 +40,8 @@ SET_ACL: Final = 3
 OPEN_SESSION: Final = 4
 CLOSE_SESSION: Final = 5
 
-Change = tuple[int, bytes, Node, bytes]
-"""A recorded verb: which, the node's path, its state after, and its parent's body after (empty if unchanged)."""
+Change = tuple[int, bytes, Node, bytes, bytes]
+"""A recorded verb: which, the node's path, its state after, its parent's path and body after (empty if unchanged)."""
 
 SessionChange = tuple[int, int, int]
 
@@ -73,7 +73,7 @@ class Tree:
             if path == CONFIG:
                 node.body = with_aversion(node.body, -1)
             parent = self.nodes[parent_of(path)]
-            self._add(path, node, with_child_added(parent.body, 0, 0))
+            self._add(path, node, parent_of(path), with_child_added(parent.body, 0, 0))
         self.data_bytes = sum(len(path) for path in self.nodes)
         self.count_digest()
 
@@ -89,30 +89,30 @@ class Tree:
 
     # The verbs, for operations applied to the tree itself.
 
-    def add(self, path: bytes, node: Node, parent_body: bytes) -> None:
+    def add(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Put a new node; its parent gets `parent_body`."""
         self.digest.added(path, node)
-        parent_path = parent_of(path)
-        self.digest.changed(parent_path, self.nodes[parent_path], parent_body)
-        self._add(path, node, parent_body)
+        self.digest.changed(parent_path, parent, parent_body)
+        self._add(path, node, parent_path, parent_body)
 
-    def remove(self, path: bytes, node: Node, parent_body: bytes) -> None:
+    def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Take a node away; its parent gets `parent_body`."""
         self.digest.removed(path, node)
-        parent_path = parent_of(path)
-        self.digest.changed(parent_path, self.nodes[parent_path], parent_body)
-        self._remove(path, parent_body)
+        self.digest.changed(parent_path, parent, parent_body)
+        self._remove(path, parent_path, parent_body)
 
-    def set_data(self, path: bytes, node: Node, body: bytes) -> None:
-        """Give a node new data and tell its watchers."""
+    def set_data(self, path: bytes, node: Node, body: bytes) -> Node:
+        """Give a node new data and tell its watchers; return the node as it is now."""
         self.digest.changed(path, node, body)
         self._set_data(path, body)
+        return node
 
-    def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> None:
-        """Give a node a new access list; nobody is told."""
+    def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> Node:
+        """Give a node a new access list; nobody is told. Return the node as it is now."""
         self.digest.changed(path, node, body)
         node.body = body
         node.acl = acl
+        return node
 
     def set_body(self, path: bytes, node: Node, body: bytes) -> None:
         """Correct a node's counters without telling anyone."""
@@ -136,13 +136,13 @@ class Tree:
     def install(self, changes: list[Change], sessions: list[SessionChange], zxid: int, digest: int) -> None:
         """Take over a committed transaction's recorded changes, in order. digest: of the whole tree after it."""
         self.zxid = zxid
-        for verb, path, node, parent_body in changes:
+        for verb, path, node, parent_path, parent_body in changes:
             if verb == SET_DATA:
                 self._set_data(path, node.body)
             elif verb == ADD:
-                self._add(path, node, parent_body)
+                self._add(path, node, parent_path, parent_body)
             elif verb == REMOVE:
-                self._remove(path, parent_body)
+                self._remove(path, parent_path, parent_body)
             else:
                 mine = self.nodes[path]
                 mine.body = node.body
@@ -154,23 +154,24 @@ class Tree:
                 self.close_session(session)
         self.digest.value = digest
 
-    def _add(self, path: bytes, node: Node, parent_body: bytes) -> None:
-        parent = self.nodes[parent_of(path)]
+    def _add(self, path: bytes, node: Node, parent_path: bytes, parent_body: bytes) -> None:
+        parent = self.nodes[parent_path]
         parent.body = parent_body
         if parent.children is EMPTY_CHILDREN:
             parent.children = {}
         parent.children[path] = None
         self.nodes[path] = node
-        self.data_bytes += len(path) + data_length(node.body)
+        self.data_bytes += len(path) + len(node.body) - 72
         if node.owner:
             self._index_owner(path, node.owner)
         if self.quotas.active or path.startswith(b"/zookeeper/"):
             self._count(path, 1, data_length(node.body))
             self._quota_node_added(path)
-        self.watches.created(path, node.acl, parent.acl, self.zxid)
+        if self.watches.any:
+            self.watches.created(path, node.acl, parent_path, parent.acl, self.zxid)
 
-    def _remove(self, path: bytes, parent_body: bytes) -> None:
-        parent = self.nodes[parent_of(path)]
+    def _remove(self, path: bytes, parent_path: bytes, parent_body: bytes) -> None:
+        parent = self.nodes[parent_path]
         parent.body = parent_body
         del parent.children[path]
         if not parent.children:
@@ -184,7 +185,8 @@ class Tree:
             if limited is not None:
                 self.quotas.active.pop(limited, None)
             self._count(path, -1, -data_length(node.body))
-        self.watches.deleted(path, node.acl, parent.acl, self.zxid)
+        if self.watches.any:
+            self.watches.deleted(path, node.acl, parent_path, parent.acl, self.zxid)
 
     def _set_data(self, path: bytes, body: bytes) -> None:
         node = self.nodes[path]
@@ -193,7 +195,8 @@ class Tree:
         self.data_bytes += difference
         if self.quotas.active and difference:
             self._count(path, 0, difference)
-        self.watches.data_changed(path, node.acl, self.zxid)
+        if self.watches.any:
+            self.watches.data_changed(path, node.acl, self.zxid)
 
     def _index_owner(self, path: bytes, owner: int) -> None:
         if is_session(owner):

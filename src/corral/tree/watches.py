@@ -62,6 +62,8 @@ def event_frame(kind: int, path: bytes, zxid: int) -> bytes:
 class Watches:
     """Both tables and what each watcher has in them.
 
+    any: empty, and so false, while nobody watches anything.
+
     Invariant: a path is in `_owned[watcher]` exactly while the watcher is in a table at that path.
     """
 
@@ -70,6 +72,7 @@ class Watches:
         self.data: Table = {}
         self.child: Table = {}
         self._owned: dict[Watcher, dict[bytes, None]] = {}
+        self.any = self._owned
         self._recursive = 0
 
     def watch_data(self, path: bytes, watcher: Watcher) -> None:
@@ -89,23 +92,20 @@ class Watches:
         """Register a watch that stays, for the node and all below it."""
         self._add(self.data, path, watcher, RECURSIVE)
 
-    def created(self, path: bytes, acl: AclList, parent_acl: AclList, zxid: int) -> None:
+    def created(self, path: bytes, acl: AclList, parent: bytes, parent_acl: AclList, zxid: int) -> None:
         """Tell of a new node."""
-        if self._owned:
-            self._trigger(self.data, path, EVENT_CREATED, acl, zxid, None)
-            self._trigger(self.child, parent_of(path), EVENT_CHILDREN_CHANGED, parent_acl, zxid, None)
+        self._trigger(self.data, path, EVENT_CREATED, acl, zxid, None)
+        self._trigger(self.child, parent, EVENT_CHILDREN_CHANGED, parent_acl, zxid, None)
 
-    def deleted(self, path: bytes, acl: AclList, parent_acl: AclList, zxid: int) -> None:
+    def deleted(self, path: bytes, acl: AclList, parent: bytes, parent_acl: AclList, zxid: int) -> None:
         """Tell of a deletion: watchers in both tables are told once."""
-        if self._owned:
-            told = self._trigger(self.data, path, EVENT_DELETED, acl, zxid, None)
-            self._trigger(self.child, path, EVENT_DELETED, acl, zxid, told)
-            self._trigger(self.child, parent_of(path), EVENT_CHILDREN_CHANGED, parent_acl, zxid, None)
+        told = self._trigger(self.data, path, EVENT_DELETED, acl, zxid, None)
+        self._trigger(self.child, path, EVENT_DELETED, acl, zxid, told)
+        self._trigger(self.child, parent, EVENT_CHILDREN_CHANGED, parent_acl, zxid, None)
 
     def data_changed(self, path: bytes, acl: AclList, zxid: int) -> None:
         """Tell of new data."""
-        if self._owned:
-            self._trigger(self.data, path, EVENT_DATA_CHANGED, acl, zxid, None)
+        self._trigger(self.data, path, EVENT_DATA_CHANGED, acl, zxid, None)
 
     def has(self, path: bytes, watcher: Watcher, kind: int) -> bool:
         """Tell whether a watcher has a watch of a removal type (1 to 5) at exactly this path."""

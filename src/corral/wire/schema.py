@@ -244,9 +244,7 @@ def _encoder_source(fields: list[tuple[str, object]], names: dict[str, Any]) -> 
             else:
                 names[f"common_{key}"] = kind.common
                 names[f"bytes_{key}"] = _encode_vector(kind.common, _item_encoder(kind.item))
-                parts.append(
-                    f"bytes_{key} if r.{name} is common_{key} else encode_vector(r.{name}, {key})"
-                )
+                parts.append(f"bytes_{key} if r.{name} is common_{key} else encode_vector(r.{name}, {key})")
         else:
             assert isinstance(kind, type)
             flush()

@@ -1,0 +1,196 @@
+"""Files of Apache ZooKeeper are read, and files of ours by it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral.ops.registry import Registry
+from corral.replica.replay import Replay
+from corral.server.datadir import DataDirectories
+from corral.store.names import log_zxid, snapshot_name
+from corral.store.recovery import entries_from, load
+from corral.store.snapshot_write import SnapshotWriter
+from corral.tree.node import AclList, creates_of, data_of, to_int64
+from corral.tree.tree import Tree
+from corral.tree.watches import Watcher
+
+LIBRARY = Path("/usr/share/java/zookeeper.jar")
+MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+UP_WITHIN_S = 60
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(
+        not LIBRARY.exists() or shutil.which("java") is None, reason=f"Apache ZooKeeper is not installed at {LIBRARY}"
+    ),
+]
+
+
+class Deaf:
+    def event(self, kind: int, frame: bytes, acl: AclList, watchers: Mapping[Watcher, object]) -> None:
+        """Nobody watches in these tests."""
+
+
+@contextmanager
+def apache(directory: Path) -> Iterator[int]:
+    """Run a standalone server on `directory`; yield its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = directory / "zoo.cfg"
+    config.write_text(
+        f"tickTime=2000\ndataDir={directory}\nclientPort={port}\nclientPortAddress=127.0.0.1\nsnapCount=20\n"
+        "admin.enableServer=false\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\n"
+    )
+    output = directory / "output"
+    with open(output, "ab") as out:
+        server = subprocess.Popen(
+            ["java", "-Xmx256m", "-Dzookeeper.extendedTypesEnabled=true", "-cp", f"/etc/zookeeper/conf:{LIBRARY}", MAIN,
+             str(config)], stdout=out, stderr=out,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + UP_WITHIN_S
+        while not is_up(port):
+            assert server.poll() is None, output.read_text()[-3000:]
+            assert time.monotonic() < deadline, output.read_text()[-3000:]
+            time.sleep(0.05)
+        yield port
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait(20)
+
+
+def is_up(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 2) as sock:
+            sock.sendall(b"ruok")
+            return sock.recv(10) == b"imok"
+    except OSError:
+        return False
+
+
+@contextmanager
+def client(port: int) -> Iterator[Any]:
+    kazoo = pytest.importorskip("kazoo.client", reason="kazoo is not installed")
+    zk = kazoo.KazooClient(f"127.0.0.1:{port}")
+    zk.start(UP_WITHIN_S)
+    try:
+        yield zk
+    finally:
+        zk.stop()
+        zk.close()
+
+
+def work(zk: Any) -> None:
+    """Make changes of every kind, over several snapshots and logs."""
+    security = pytest.importorskip("kazoo.security", reason="kazoo is not installed")
+    zk.ensure_path("/app/config")
+    secret = [security.make_acl("world", "anyone", read=True), security.make_digest_acl("bob", "pw", all=True)]
+    for i in range(60):
+        zk.create("/app/n", b"x" * i, sequence=True, acl=secret if i % 7 == 0 else None)
+    zk.create("/app/session", b"e", ephemeral=True)
+    for i in range(20):
+        zk.set("/app/config", b"%d" % i)
+        zk.delete(f"/app/n{i * 2 + 1:010d}")
+    zk.set_acls("/app/config", secret)
+    txn = zk.transaction()
+    txn.create("/app/multi", b"1")
+    txn.set_data("/app/multi", b"2")
+    txn.commit()
+    failing = zk.transaction()
+    failing.create("/app/never")
+    failing.check("/app", 99)
+    failing.commit()
+
+
+def recovered(directory: Path, warnings: list[str], newest_snapshot: bool = True) -> tuple[Tree, int, list[object]]:
+    """Return the tree that a start finds, how many transactions were replayed, and digests that differed."""
+    directories = DataDirectories(str(directory), None)
+    try:
+        if not newest_snapshot:
+            for name in directories.snapshots.names():
+                if name.startswith("snapshot.") and name != "snapshot.0":
+                    directories.snapshots.remove(name)
+
+        def warn(event: str, **values: object) -> None:
+            warnings.append(f"{event} {values}")
+
+        loaded = load(directories.snapshots, directories.logs, lambda: Tree(Deaf()), False, warn)
+        tree, ending = loaded.tree, loaded.ending
+        assert ending is not None
+        if ending.has_digest and ending.digest_zxid == loaded.zxid:
+            tree.digest.value = ending.digest
+        elif not ending.has_digest:
+            tree.count_digest()
+        differing: list[object] = []
+        replay = Replay(
+            tree, Registry(), ending.digest_zxid, ending.digest, lambda *values: differing.append(values)
+        )
+        for _, entry in entries_from(directories.logs, loaded.zxid, warn):
+            replay.apply(entry)
+        replay.finish()
+        return tree, replay.applied, differing
+    finally:
+        directories.close()
+
+
+def test_a_data_directory_of_apache_is_read_and_one_of_ours_opens_there(tmp_path: Path) -> None:
+    with apache(tmp_path) as port, client(port) as zk:
+        work(zk)
+        shown = {path: zk.get(path) for path in ("/app", "/app/config", "/app/multi", "/app/n0000000060")}
+        children = set(zk.get_children("/app"))
+        zk.sync("/app")
+    files = os.listdir(tmp_path / "version-2")
+    whole = tmp_path / "whole"
+    shutil.copytree(tmp_path / "version-2", whole / "version-2")
+    warnings: list[str] = []
+
+    from_newest, few, differing = recovered(tmp_path, warnings)
+    from_first, all_of_them, differing_too = recovered(whole, warnings, newest_snapshot=False)
+
+    # The digests in Apache's own log agree with the tree after every transaction.
+    assert warnings == []
+    assert differing == differing_too == []
+    assert sum(log_zxid(name) >= 0 for name in files) > 2
+    assert few < all_of_them
+    assert from_newest.zxid == from_first.zxid
+    assert {p: n.body for p, n in from_newest.nodes.items()} == {p: n.body for p, n in from_first.nodes.items()}
+    for tree in (from_newest, from_first):
+        assert {path[5:].decode() for path in tree.nodes[b"/app"].children} - {"session"} == children - {"session"}
+        assert tree.nodes[b"/app/n0000000002"].acl.world == 31
+        assert tree.nodes[b"/app/n0000000008"].acl.world == tree.nodes[b"/app/config"].acl.world == 1
+        for path in ("/app/config", "/app/multi", "/app/n0000000060"):
+            node = tree.nodes[path.encode()]
+            data, stat = shown[path]
+            assert data_of(node.body) == data
+            assert int.from_bytes(node.body[-60:-52], "big") == stat.mzxid
+        assert creates_of(tree.nodes[b"/app"].body) == 63
+        tree_digest = tree.digest.value
+        tree.count_digest()
+        assert to_int64(tree.digest.value) == to_int64(tree_digest)
+
+    ours = tmp_path / "ours"
+    (ours / "version-2").mkdir(parents=True)
+    writer = SnapshotWriter(from_newest)
+    content = b"".join(iter(lambda: writer.next_chunk(10) or b"", b""))
+    (ours / "version-2" / snapshot_name(from_newest.zxid)).write_bytes(content)
+
+    with apache(ours) as port, client(port) as zk:
+        assert set(zk.get_children("/app")) - {"session"} == children - {"session"}
+        for path in ("/app/config", "/app/multi"):
+            assert zk.exists(path).mzxid == shown[path][1].mzxid
+        assert zk.get("/app/multi")[0] == b"2"
+        acls, stat = zk.get_acls("/app/config")
+        assert ([acl.id.scheme for acl in acls], stat.aversion) == (["world", "digest"], 1)
+        assert zk.exists("/app").cversion >= shown["/app"][1].cversion
