@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable
+from typing import Self
 
 CREATE = 1
 EXISTS = 3
@@ -36,7 +37,7 @@ class Client:
             self._sock.close()
             raise
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -44,9 +44,7 @@ def measure(sizes: list[int]) -> Table:
     for size in sizes:
         for kind in KINDS:
             with Server(kind) as server:
-                phases = tools.run(
-                    "herd", "127.0.0.1", server.port, size, TIMEOUT_MS, WATCHES, timeout_s=HERD_S_MAX
-                )
+                phases = tools.run("herd", "127.0.0.1", server.port, size, TIMEOUT_MS, WATCHES, timeout_s=HERD_S_MAX)
             for phase in phases:
                 _add(table, kind, size, phase)
             print(f"  {kind:6}  {size:,} sessions  {len(phases)} phases", flush=True)

@@ -79,4 +79,4 @@ def _table(chosen: list[str], samples: dict[tuple[str, str], list[Sample]]) -> T
 
 
 def _median(samples: list[Sample], name: str) -> float:
-    return statistics.median(sample[name] for sample in samples)
+    return float(statistics.median(sample[name] for sample in samples))

@@ -40,15 +40,16 @@ class Table:
     def markdown(self) -> str:
         """Return the table as a section of a document."""
         lines = [self.head, ("---:",) * len(self.head), *self.rows]
-        partial = f"\nPartial: {self.partial}.\n" if self.partial else ""
-        return "\n".join([f"## {self.title}", self.notes, partial, *(f"| {' | '.join(line)} |" for line in lines), ""])
+        notes = f"{self.notes}\nPartial: {self.partial}.\n" if self.partial else self.notes
+        return "\n".join([f"## {self.title}", notes, *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
 def write(path: Path, tables: list[Table], left_out: list[str], settings: str, load_before: float) -> None:
     """Write the results with what they were measured on. left_out: the sections that were not run."""
     parts = [f"{table.title} ({table.partial})" if table.partial else table.title for table in tables]
     if left_out or any(table.partial for table in tables):
-        scope = f"A partial run. Measured: {'; '.join(parts)}. Not measured: {', '.join(left_out) or 'see above'}."
+        scope = f"A partial run. Measured: {'; '.join(parts)}."
+        scope += f" Not measured: {', '.join(left_out)}." if left_out else ""
     else:
         scope = "A complete run: every section, every load."
     facts = "\n".join(f"- {name}: {value}" for name, value in _machine().items())

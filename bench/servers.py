@@ -1,8 +1,8 @@
 """Starting and stopping the two servers that are measured: Apache ZooKeeper and Corral, with the same configuration.
 
-`$ZK_LIB` is Apache's class path (default: where Debian's package `zookeeper` puts it), `$ZK_JVM` its JVM flags. Corral is
-run with the interpreter that runs this. Both listen on 127.0.0.1, on ports that were free, with data in a directory of
-their own that goes when they are stopped.
+`$ZK_LIB` is Apache's class path (default: where Debian's package `zookeeper` puts it), `$ZK_JVM` its JVM flags. Corral
+is run with the interpreter that runs this. Both listen on 127.0.0.1, on ports that were free, with data in a directory
+of their own that goes when they are stopped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Self
 
 from client import Client, RequestError
 
@@ -28,6 +31,8 @@ ZK_JVM = os.environ.get("ZK_JVM", "-Xmx1g -Dzookeeper.root.logger=ERROR,CONSOLE"
 MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 START_S = 120.0
 STOP_S = 60.0
+ATTEMPT_EVERY_S = 0.02
+ATTEMPT_MS = 4000
 
 
 class BenchError(Exception):
@@ -41,7 +46,7 @@ def require_apache() -> None:
     missing = [entry for entry in ZK_LIB.split(":") if entry.endswith(".jar") and not os.path.exists(entry)]
     if missing:
         raise BenchError(
-            f"Apache ZooKeeper was not found: there is no {missing[0]}; install it (Debian: apt-get install zookeeper), "
+            f"Apache ZooKeeper was not found: there is no {missing[0]}; install it (Debian: apt-get install zookeeper) "
             "or set ZK_LIB to its class path"
         )
 
@@ -66,7 +71,7 @@ class Server:
         (self._dir / "data").mkdir()
         self._config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         try:
             self.start()
             self.wait_until_serving()
@@ -95,21 +100,33 @@ class Server:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def wait_until_serving(self, path: str = "/") -> None:
-        """Return once a client can see the node at `path`. Raises BenchError."""
+        """Return once a client can see the node at `path`. Raises BenchError.
+
+        A server may take a connection while it starts and never answer on it. So there is a new attempt every few
+        milliseconds, and the first one that is answered counts.
+        """
         assert self._process is not None
         until = time.monotonic() + START_S
+        answers: SimpleQueue[bool] = SimpleQueue()
         while time.monotonic() < until:
             code = self._process.poll()
             if code is not None:
                 raise BenchError(f"{self.kind} ended with exit code {code}; its last words:\n{self._last_words()}")
+            threading.Thread(target=self._attempt, args=(path, answers), daemon=True).start()
             try:
-                with Client(self.port) as client:
-                    if client.exists(path):
-                        return
+                if not answers.get(timeout=ATTEMPT_EVERY_S):
                     raise BenchError(f"{self.kind} has lost {path}")
-            except (OSError, EOFError, RequestError):
-                time.sleep(0.01)
+            except Empty:
+                continue
+            return
         raise BenchError(f"{self.kind} did not serve within {START_S:.0f} s; its last words:\n{self._last_words()}")
+
+    def _attempt(self, path: str, answers: SimpleQueue[bool]) -> None:
+        try:
+            with Client(self.port, ATTEMPT_MS) as client:
+                answers.put(client.exists(path))
+        except (OSError, EOFError, RequestError):
+            pass  # The next attempt may fare better.
 
     def stop(self) -> None:
         """Have the server stop in its own time, and end it if that takes too long."""

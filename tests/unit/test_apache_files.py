@@ -134,9 +134,7 @@ def recovered(directory: Path, warnings: list[str], newest_snapshot: bool = True
         elif not ending.has_digest:
             tree.count_digest()
         differing: list[object] = []
-        replay = Replay(
-            tree, Registry(), ending.digest_zxid, ending.digest, lambda *values: differing.append(values)
-        )
+        replay = Replay(tree, Registry(), ending.digest_zxid, ending.digest, lambda *values: differing.append(values))
         for _, entry in entries_from(directories.logs, loaded.zxid, warn):
             replay.apply(entry)
         replay.finish()

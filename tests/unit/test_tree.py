@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.core import Core, multi_body
 
 from corral.base.errors import ZooKeeperError
 from corral.ops.registry import Registry
@@ -24,7 +25,6 @@ from corral.wire import opcodes
 from corral.wire.client import CreateRequest, DeleteRequest, GetDataResponse, SetDataRequest
 from corral.wire.data import OPEN_ACL
 from corral.wire.schema import decode
-from tests.support.core import Core, multi_body
 
 
 def fresh() -> Tree:
@@ -118,8 +118,9 @@ def play(core: Core, steps: list[tuple[str, bytes, int]]) -> None:
 def request(op: int, record: Any) -> bytes:
     import struct
 
-    from corral.wire.schema import encode
     from tests.support.core import framed
+
+    from corral.wire.schema import encode
 
     return framed(struct.pack(">ii", 1, op) + encode(record))
 

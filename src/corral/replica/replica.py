@@ -38,6 +38,7 @@ from corral.wire.client import ConnectRequest
 # How much of each background job one call of `work` does.
 EXPIRED_PER_STEP = 64
 TOLD_PER_STEP = 512
+LOGGED_SINGLY_MAX = 4
 SNAPSHOT_NODES_PER_STEP = 128
 CHUNKS_IN_FLIGHT_MAX = 64
 
@@ -317,8 +318,11 @@ class Replica:
         for session in expired:
             if not session.is_closing:
                 self.metrics.count("stale_sessions_expired")
-                self.log.info("session expired", session=session_hex(session.id), timeout_ms=session.timeout)
+                if len(expired) <= LOGGED_SINGLY_MAX:
+                    self.log.info("session expired", session=session_hex(session.id), timeout_ms=session.timeout)
                 self.pipeline.close_session(session, None, 0, now, wall)
+        if len(expired) > LOGGED_SINGLY_MAX:
+            self.log.info("sessions expired", count=len(expired), first=session_hex(expired[0].id))
         self._drop_sessionless(now)
         self._report_quotas()
         self.fanout.step(TOLD_PER_STEP)

@@ -163,4 +163,3 @@ def _lock(root: str, directory: str) -> int:
         os.close(handle)
         raise StorageError(f"cannot lock {path}: {error.strerror}; is it on a file system without locks?") from error
     return handle
-

@@ -205,4 +205,3 @@ class DiskThread:
             # The first error is the one to tell.
             pass
         self._on_failed(error)
-

@@ -16,8 +16,9 @@ from corral.replica.connection import Connection
 from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
 from corral.replica.replica import Replica
-from corral.server.diskthread import DiskThread, SnapshotFile
+from corral.server.diskthread import DiskThread
 from corral.server.peers import Peer
+from corral.server.snapshotfile import SnapshotFile
 
 # While a snapshot is made, a slice each so many seconds; the share of the loop that it takes follows from it.
 SNAPSHOT_PAUSE_S = 0.001

@@ -96,9 +96,7 @@ def load(
     return Loaded(tree, 0, None, "")
 
 
-def _require_nothing_lost(
-    snapshots: Directory, logs: Directory, trust_empty: bool, warn: Callable[..., None]
-) -> None:
+def _require_nothing_lost(snapshots: Directory, logs: Directory, trust_empty: bool, warn: Callable[..., None]) -> None:
     """Raise StorageError where there is no complete snapshot, but once was one."""
     if trust_empty:
         return

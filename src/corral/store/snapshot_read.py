@@ -285,6 +285,4 @@ def _count_children(node: Node) -> None:
     body = node.body
     count = len(node.children)
     (doubled,) = _INT.unpack_from(body, len(body) - 32)
-    node.body = b"".join(
-        (body[:-32], _INT.pack(to_int32(doubled - count)), body[-28:-12], _INT.pack(count), body[-8:])
-    )
+    node.body = b"".join((body[:-32], _INT.pack(to_int32(doubled - count)), body[-28:-12], _INT.pack(count), body[-8:]))

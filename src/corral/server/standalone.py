@@ -1,0 +1,136 @@
+"""A standalone server put together: data opened, core made, disk threads and listener started.
+
+The command line's server and an embedded one are both this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import time
+from typing import Any
+
+from corral.ops.registry import Registry
+from corral.replica.config import Config
+from corral.replica.fanout import Fanout
+from corral.replica.metrics import Metrics
+from corral.replica.replica import Replica
+from corral.replica.sessions import first_session_id
+from corral.server.datadir import DataDirectories
+from corral.server.diskthread import DiskThread
+from corral.server.listener import Listener, listen
+from corral.server.node import Node
+from corral.server.opening import open_database
+from corral.server.providers.digest import DigestProvider
+from corral.server.providers.ensemble import EnsembleProvider
+from corral.server.providers.ip import IpProvider
+from corral.server.snapshotfile import SnapshotFile
+from corral.store.retention import RollPolicy
+from corral.tree.access import Access, AuthProvider
+
+
+class Server:
+    """A standalone server that can be started and stopped."""
+
+    def __init__(self, config: Config, log: Any) -> None:
+        self.config = config
+        self.log = log
+        self.node: Node
+        self.listener: Listener
+        self._directories: DataDirectories
+        self._purging: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the data and listen. Raises CorralError."""
+        config, log = self.config, self.log
+        self._directories = DataDirectories(config.data_dir, config.data_log_dir, config.datadir_autocreate)
+        sock = listen(config.client_port_address, config.client_port, config.client_port_listen_backlog)
+        try:
+            self.node = self._make_node()
+        except BaseException:
+            sock.close()
+            self._directories.close()
+            raise
+        self.listener = Listener(self.node, sock)
+        self.node.start()
+        self._warn_of_what_is_missing()
+        if config.autopurge_purge_interval_ms > 0:
+            self._purging = asyncio.get_running_loop().create_task(self._purge())
+        log.info("serving", address=config.client_port_address, port=self.listener.port)
+
+    def _make_node(self) -> Node:
+        config, log = self.config, self.log
+        metrics = Metrics()
+        access = Access(_providers(config), config.skip_acl)
+        fanout = Fanout(access, metrics)
+        registry = Registry()
+        # A million nodes are no garbage: the collector would only look at them again and again while they are read.
+        gc.disable()
+        try:
+            tree, replayed = open_database(self._directories, config, registry, fanout, log)
+        finally:
+            gc.enable()
+        now = Node.now()
+        rng = random.Random()
+        rolls = RollPolicy(config.snap_count, config.snap_size_limit_bytes, lambda n: rng.randrange(n) if n else 0)
+        replica = Replica(
+            config, tree, fanout, metrics, access, registry, rolls, log,
+            first_session_id(config.server_id or 1, now), now, int(time.time() * 1000) - now,
+        )  # fmt: skip
+        node = Node(replica, config, log)
+        node.disk = DiskThread(
+            self._directories.logs, node.on_synced, node.on_disk_failed, log, config.pre_alloc_bytes,
+            config.txn_log_size_limit_bytes, config.fsync_warning_threshold_ms, config.force_sync,
+            config.flush_delay_ms, config.write_queue_poll_ms, config.max_batch_size,
+        )  # fmt: skip
+        node.snapshots = SnapshotFile(
+            self._directories.snapshots, node.on_chunk_written, node.on_snapshot_written, node.on_snapshot_failed,
+            config.snapshot_compression_method,
+        )  # fmt: skip
+        node.disk.start()
+        node.snapshots.start()
+        if rolls.appended(replayed, 0):
+            replica.start_snapshot()
+        return node
+
+    def _warn_of_what_is_missing(self) -> None:
+        config = self.config
+        if config.secure_client_port >= 0:
+            self.log.warning("secureClientPort is set, but this server has no TLS yet: it does not listen there")
+        if config.servers:
+            self.log.warning("server.N lines are set, but this server stands alone", servers=len(config.servers))
+
+    async def _purge(self) -> None:
+        """Delete, at once and then at each interval, what no start needs any more."""
+        while True:
+            try:
+                gone = await asyncio.to_thread(self._directories.purge, self.config.autopurge_snap_retain_count)
+            except OSError as error:
+                self.log.error("purging old files failed", why=str(error))
+            else:
+                if gone:
+                    self.log.info("old files purged", files=gone)
+            await asyncio.sleep(self.config.autopurge_purge_interval_ms / 1000)
+
+    async def stop(self) -> None:
+        """Stop listening, close the connections, put on disk what is queued."""
+        self.listener.close()
+        if self._purging is not None:
+            self._purging.cancel()
+        for conn in list(self.node.replica.connections):
+            if conn.shell is not None:
+                conn.shell.transport.close()
+        assert self.node.disk is not None
+        assert self.node.snapshots is not None
+        await asyncio.to_thread(self.node.disk.stop)
+        await asyncio.to_thread(self.node.snapshots.stop)
+        self._directories.close()
+        self.log.info("stopped")
+
+
+def _providers(config: Config) -> list[AuthProvider]:
+    providers: list[AuthProvider] = [IpProvider(), EnsembleProvider(config.ensemble_auth_name.split(","))]
+    if config.digest_auth_enabled:
+        providers.append(DigestProvider(config.super_digest, config.digest_alg))
+    return providers

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Runs kazoo's own, unchanged test-suite against Corral.
+#
+#   kazoo_suite.sh [PYTEST-ARGS...]      such as  -k lock
+#
+# kazoo's wheel carries its tests. Their harness writes a zoo.cfg and starts `java ... QuorumPeerMain zoo.cfg`, found on
+# PATH. A `java` of our own, put first on PATH, takes that one call and becomes the server (exec), so that the harness's
+# SIGTERM goes to the server itself. To zoo.cfg it adds loopback addresses and what the harness gives as -Dzookeeper.KEY.
+#
+# Left out: test_sasl, and in test_client the one class that needs TLS. The server has neither yet.
+#
+# Environment, all of it optional:
+#   CORRAL      the command; it is called as  $CORRAL zoo.cfg  (default: corral serve)
+#   KZ_SIZE     servers in the ensemble (default 1; the suite's own default is 3, and a few tests need it)
+#   KZ_VERSION  the version that the suite takes the server for (default 3.9.3); it skips by it
+#   KZ_PORT     the first of 30 free ports (default 30000)
+#   KZ_MODULES  which test modules, such as "test_lock test_client" (default: all but test_sasl)
+#   KZ_MODULE_S, KZ_TEST_S   seconds one module (default 900) and one test (default 180) may take
+#   KZ_OUT      where logs and results go (default: build/kazoo); KZ_VENV: the virtual environment of the tests there
+# Prints a table and a line of JSON. Exit code: 0 when nothing failed, 1 when something did, 2 when it could not be run.
+set -u
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+OUT=${KZ_OUT:-$ROOT/build/kazoo}; VENV=${KZ_VENV:-$OUT/venv}; PORT=${KZ_PORT:-30000}
+SERVER=${CORRAL:-corral serve}; PYTHON=${PYTHON:-python3}
+
+command -v "${SERVER%% *}" >/dev/null || { echo "kazoo_suite: there is no command ${SERVER%% *}: install Corral, or set CORRAL" >&2; exit 2; }
+if [ ! -e "$VENV/.made" ]; then
+  # pyOpenSSL 26.2 lost X509Extension, which the harness needs; pytest 8.4.2 is what kazoo's constraints name.
+  "$PYTHON" -m venv "$VENV" && "$VENV/bin/pip" install --quiet --disable-pip-version-check \
+    'kazoo[test]==2.11.0' 'pyOpenSSL<26.2.0' 'pytest==8.4.2' && touch "$VENV/.made" || exit 2
+fi
+TESTS=$("$VENV/bin/python" -c 'import kazoo.tests, os; print(os.path.dirname(kazoo.tests.__file__))') || exit 2
+mkdir -p "$OUT/shim" "$OUT/tmp"; : > "$OUT/pids"; : > "$OUT/results.tsv"; rm -f "$OUT"/*.xml
+
+cat > "$OUT/shim/java" <<'SHIM'
+#!/usr/bin/env bash
+# Stands in for `java` in kazoo's harness; see kazoo_suite.sh.
+cfg=${!#}
+{ printf '\nclientPortAddress=127.0.0.1\nsecureClientPortAddress=127.0.0.1\nadmin.serverAddress=127.0.0.1\n'
+  for a in "$@"; do case $a in
+    -Dzookeeper.log.dir=*|-Dzookeeper.root.logger=*) ;;
+    -Dzookeeper.*) echo "${a#-Dzookeeper.}";;
+    -Dreadonlymode.enabled=*) echo "${a#-D}";;
+  esac; done; } >> "$cfg"
+echo $$ >> "$KZ_OUT/pids"
+# The harness shows the end of zookeeper.log when a test fails.
+PATH=$KZ_PATH; exec $KZ_SERVER "$cfg" >> "$(dirname "$cfg")/zookeeper.log" 2>&1
+SHIM
+chmod +x "$OUT/shim/java"
+
+cat > "$OUT/tally.py" <<'TALLY'
+import sys
+import xml.etree.ElementTree as E
+
+module, path, code, wall = sys.argv[1:5]
+try:
+    cases = E.parse(path).getroot().find("testsuite").findall("testcase")
+except Exception:
+    print(module, 0, 0, 1, 0, wall, f"crashed or ran out of time (exit code {code})", sep="\t")
+    sys.exit()
+
+
+def having(*tags):
+    return sorted({(c.get("classname") or "").rpartition(".")[2] + "." + c.get("name")
+                   for c in cases if any(c.find(tag) is not None for tag in tags)})
+
+
+bad, skipped = having("failure", "error"), having("skipped")
+words = ["FAIL:" + name for name in bad] + ["skip:" + name for name in skipped]
+if code not in ("0", "1", "5") and not bad:
+    bad, words = ["?"], [*words, f"ended with exit code {code}"]
+print(module, len(cases), len(cases) - len(bad) - len(skipped), len(bad), len(skipped), wall, " ".join(words), sep="\t")
+TALLY
+
+export KZ_OUT=$OUT KZ_SERVER=$SERVER KZ_PATH=$PATH
+export PATH=$OUT/shim:$VENV/bin:$PATH TMPDIR=$OUT/tmp CI=true PYTHONDONTWRITEBYTECODE=1
+export ZOOKEEPER_VERSION=${KZ_VERSION:-3.9.3} ZOOKEEPER_PATH=$OUT/shim ZOOKEEPER_CLASSPATH=unused
+export ZOOKEEPER_PORT_OFFSET=$PORT ZOOKEEPER_CLUSTER_SIZE=${KZ_SIZE:-1}
+
+reap() {  # Ends only servers that were started here: their command line names a zoo.cfg below $OUT/tmp.
+  local pid
+  for pid in $(cat "$OUT/pids"); do
+    [ -r "/proc/$pid/cmdline" ] || continue
+    tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -q "$OUT/tmp/" && kill -9 "$pid" 2>/dev/null
+  done
+  : > "$OUT/pids"
+}
+trap reap EXIT; trap 'exit 130' INT TERM
+
+printf '%-28s %5s %5s %5s %5s %7s\n' module tests pass fail skip wall_s
+for module in ${KZ_MODULES:-$(cd "$TESTS" && ls test_*.py | sed 's/\.py$//' | grep -vx test_sasl)}; do
+  SECONDS=0
+  ( cd "$OUT" && timeout -k 10 "${KZ_MODULE_S:-900}" "$VENV/bin/pytest" "$TESTS/$module.py" --rootdir="$OUT" \
+      -p no:cacheprovider -q -o timeout="${KZ_TEST_S:-180}" --deselect "$TESTS/test_client.py::TestSSLClient" \
+      --junitxml="$OUT/$module.xml" "$@" > "$OUT/$module.log" 2>&1 ); code=$?
+  wall=$SECONDS; reap; rm -rf "$OUT"/tmp/*
+  "$VENV/bin/python" "$OUT/tally.py" "$module" "$OUT/$module.xml" $code "$wall" | tee -a "$OUT/results.tsv" |
+    awk -F'\t' '{printf "%-28s %5d %5d %5d %5d %7d  %s\n", $1, $2, $3, $4, $5, $6, $7}'
+done
+awk -F'\t' '{t += $2; p += $3; f += $4; s += $5; w += $6}
+  END {printf "{\"tests\": %d, \"passed\": %d, \"failed\": %d, \"skipped\": %d, \"wall_s\": %d}\n", t, p, f, s, w; exit f > 0 || t == 0}' \
+  "$OUT/results.tsv"

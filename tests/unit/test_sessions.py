@@ -1,0 +1,202 @@
+"""Sessions: connecting, resuming, expiring, closing, and what a stalled disk must not do to them."""
+
+from __future__ import annotations
+
+from tests.support.core import Core
+
+from corral.replica.sessions import first_session_id, session_password
+from corral.wire import client as records
+from corral.wire import opcodes
+
+
+def test_the_password_is_the_known_one() -> None:
+    assert session_password(0x01000021382F0002).hex() == "7dfca68ab4b77ad9cf1b786eb64864f4"
+
+
+def test_ids_carry_the_server_in_the_top_byte() -> None:
+    assert first_session_id(1, 0) >> 56 == 1
+    assert first_session_id(200, 12345) < 0
+
+
+def test_a_timeout_is_clamped_never_refused() -> None:
+    core = Core()
+
+    answers = [core.dial().connect(timeout) for timeout in (-5, 1, 10_000, 1_000_000)]
+
+    assert [a.timeout for a in answers if a] == [4000, 4000, 10_000, 40_000]
+
+
+def test_an_old_client_gets_an_answer_without_the_read_only_flag() -> None:
+    core = Core()
+    client = core.dial()
+
+    head = bytes.fromhex("0000002c 00000000 0000000000000000 00002710 0000000000000000 00000010")
+    client.send_bytes(head + b"\0" * 16)
+
+    (answer,) = client.frames()
+    assert len(answer) == 36
+
+
+def test_a_request_sent_with_the_hello_is_answered_after_it() -> None:
+    core = Core()
+    client = core.dial()
+    hello = bytes.fromhex("0000002d 00000000 0000000000000000 00002710 0000000000000000 00000010") + b"\0" * 17
+    read = bytes.fromhex("0000000e 00000001 00000003 00000001 2f 00")
+
+    client.send_bytes(hello + read)
+    client.conn.resume(core.now)
+
+    first, second = client.frames()
+    assert len(first) == 37
+    assert second[:4] == b"\0\0\0\1"
+
+
+def test_a_session_is_resumed_with_its_password() -> None:
+    core = Core()
+    first = core.client()
+    session = first.conn.session_id
+    first.close()
+    second = core.dial()
+
+    answer = second.connect(20_000, session, session_password(session))
+
+    assert answer is not None
+    assert (answer.session_id, answer.timeout) == (session, 20_000)
+
+
+def test_a_wrong_password_is_refused_and_the_owner_stays_connected() -> None:
+    core = Core()
+    owner = core.client()
+    thief = core.dial()
+
+    answer = thief.connect(10_000, owner.conn.session_id, b"x" * 16)
+
+    assert answer is not None
+    assert (answer.timeout, answer.session_id, answer.passwd) == (0, 0, b"\0" * 16)
+    assert thief.conn.is_closing
+    assert not owner.conn.is_closing
+    assert owner.exists(b"/").err == 0
+
+
+def test_the_right_password_moves_the_session_and_closes_the_old_connection() -> None:
+    core = Core()
+    old = core.client()
+    new = core.dial()
+
+    new.connect(10_000, old.conn.session_id, session_password(old.conn.session_id))
+
+    assert old.conn.is_closing
+    old.close()
+    assert new.exists(b"/").err == 0
+
+
+def test_a_client_from_the_future_is_sent_to_another_server() -> None:
+    core = Core()
+    client = core.dial()
+
+    assert client.connect(seen=1 << 40) is None
+    assert client.conn.is_closing
+
+
+def test_a_silent_session_expires_and_its_ephemerals_go() -> None:
+    core = Core()
+    silent = core.client(4000)
+    silent.create(b"/e", b"", 1)
+    other = core.client(40_000)
+    other.exists(b"/e", watch=True)
+
+    core.work(3900)
+    assert other.exists(b"/e").err == 0
+    core.work(4200)
+
+    assert other.exists(b"/e").err == -101
+    assert other.events == [(2, b"/e", core.tree.zxid)]
+    assert silent.conn.is_closing
+    assert silent.frames() == []
+
+
+def test_a_ping_keeps_a_session_alive() -> None:
+    core = Core()
+    client = core.client(4000)
+
+    for _ in range(10):
+        core.work(2000)
+        assert client.call(opcodes.PING, xid=-2).err == 0
+
+    assert not client.conn.is_closing
+
+
+def test_thousands_expire_in_slices() -> None:
+    core = Core()
+    for _ in range(300):
+        core.client(4000).close()
+    core.now += 20_000
+
+    calls = 1
+    while core.replica.work(core.now):
+        core.sync()
+        calls += 1
+    core.sync()
+
+    assert calls >= 4
+    assert core.tree.sessions == {}
+
+
+def test_closing_answers_then_closes() -> None:
+    core = Core()
+    client = core.client()
+    client.create(b"/e", b"", 1)
+
+    reply = client.call(opcodes.CLOSE_SESSION)
+
+    assert (reply.err, reply.body) == (0, b"")
+    assert client.conn.is_closing
+    assert b"/e" not in core.tree.nodes
+
+
+def test_a_stalled_disk_stops_writes_and_nothing_else() -> None:
+    core = Core()
+    client, other = core.client(4000), core.client(4000)
+    core.auto = False
+
+    client.send(opcodes.SET_DATA, b"\0\0\0\1/\0\0\0\0\xff\xff\xff\xff")
+    assert client.call(opcodes.PING, xid=-2).err == 0
+    assert other.exists(b"/").err == 0
+    read = client.send(opcodes.EXISTS, b"\0\0\0\1/\0")
+    assert client.replies() == []
+    core.sync()
+
+    assert [r.xid for r in client.replies()] == [read - 1, read]
+
+
+def test_the_close_of_a_session_never_outgrows_what_can_be_read_back() -> None:
+    core = Core(jute_maxbuffer=4096, jute_extrasize=1024)
+    client = core.client()
+    for i in range(200):
+        assert client.create(b"/ephemeral-with-a-rather-long-name-%05d" % i, b"", 1).err == 0
+
+    client.call(opcodes.CLOSE_SESSION)
+
+    assert max(map(len, core.entries)) <= 4096 + 1024
+    assert len(core.tree.nodes) == 4
+
+
+def test_enforced_authentication_lets_nothing_else_through() -> None:
+    core = Core(enforce_auth_enabled=True, enforce_auth_schemes=("digest",))
+    client = core.client()
+    assert client.call(opcodes.EXISTS, records.PathWatchRequest(b"/", False)).err == -124
+    assert client.conn.is_closing
+    client = core.client()
+
+    assert client.call(opcodes.AUTH, records.AuthPacket(0, "digest", b"bob:pw"), xid=-4).err == 0
+    assert client.exists(b"/").err == 0
+
+
+def test_an_unknown_scheme_fails_and_closes() -> None:
+    core = Core()
+    client = core.client()
+
+    reply = client.call(opcodes.AUTH, records.AuthPacket(0, "nonsense", b"x"), xid=-4)
+
+    assert (reply.err, reply.zxid) == (-115, 0)
+    assert client.conn.is_closing
