@@ -7,11 +7,12 @@
 # PATH. A `java` of our own, put first on PATH, takes that one call and becomes the server (exec), so that the harness's
 # SIGTERM goes to the server itself. To zoo.cfg it adds loopback addresses and what the harness gives as -Dzookeeper.KEY.
 #
-# Left out: test_sasl, and in test_client the one class that needs TLS. The server has neither yet.
+# Left out: test_sasl, and in test_client the one class that needs TLS; the server has neither yet. With fewer than three
+# servers also the seven tests that fail then on any server, Apache's too, because they start or address three.
 #
 # Environment, all of it optional:
 #   CORRAL      the command; it is called as  $CORRAL zoo.cfg  (default: corral serve)
-#   KZ_SIZE     servers in the ensemble (default 1; the suite's own default is 3, and a few tests need it)
+#   KZ_SIZE     servers in the ensemble (default 1; the suite's own default is 3)
 #   KZ_VERSION  the version that the suite takes the server for (default 3.9.3); it skips by it
 #   KZ_PORT     the first of 30 free ports (default 30000)
 #   KZ_MODULES  which test modules, such as "test_lock test_client" (default: all but test_sasl)
@@ -87,11 +88,22 @@ reap() {  # Ends only servers that were started here: their command line names a
 }
 trap reap EXIT; trap 'exit 130' INT TERM
 
+left_out=(test_client.py::TestSSLClient)
+echo "left out: test_sasl, test_client's TestSSLClient"
+if [ "$ZOOKEEPER_CLUSTER_SIZE" -lt 3 ]; then
+  left_out+=(
+    test_client.py::TestClient::test_update_host_list test_eventlet_handler.py::TestEventletClient::test_update_host_list
+    test_gevent_handler.py::TestGeventClient::test_update_host_list test_connection.py::TestReadOnlyMode::test_read_only
+    test_client.py::TestReconfig::test_add_remove_observer test_client.py::TestReconfig::test_bad_input
+    test_client.py::TestReconfig::test_no_super_auth
+  )
+  echo "left out: 7 tests that need three servers (KZ_SIZE=3 runs them)"
+fi
 printf '%-28s %5s %5s %5s %5s %7s\n' module tests pass fail skip wall_s
 for module in ${KZ_MODULES:-$(cd "$TESTS" && ls test_*.py | sed 's/\.py$//' | grep -vx test_sasl)}; do
   SECONDS=0
-  ( cd "$OUT" && timeout -k 10 "${KZ_MODULE_S:-900}" "$VENV/bin/pytest" "$TESTS/$module.py" --rootdir="$OUT" \
-      -p no:cacheprovider -q -o timeout="${KZ_TEST_S:-180}" --deselect "$TESTS/test_client.py::TestSSLClient" \
+  ( cd "$OUT" && timeout -k 10 "${KZ_MODULE_S:-900}" "$VENV/bin/pytest" "$TESTS/$module.py" --rootdir="$TESTS" \
+      -p no:cacheprovider -q -o timeout="${KZ_TEST_S:-180}" "${left_out[@]/#/--deselect=}" \
       --junitxml="$OUT/$module.xml" "$@" > "$OUT/$module.log" 2>&1 ); code=$?
   wall=$SECONDS; reap; rm -rf "$OUT"/tmp/*
   "$VENV/bin/python" "$OUT/tally.py" "$module" "$OUT/$module.xml" $code "$wall" | tee -a "$OUT/results.tsv" |

@@ -187,6 +187,13 @@ def test_rights_are_checked_and_hashes_hidden(client: Client) -> None:
     assert len(acl) == 2
 
 
+def test_auth_may_come_with_a_null_id(client: Client) -> None:
+    """kazoo's CREATOR_ALL_ACL does."""
+    client.call(opcodes.AUTH, records.AuthPacket(0, "digest", b"bob:pw"), xid=-4)
+
+    assert client.create(b"/mine", b"", 0, [ACL(31, "auth", None)]).err == 0
+
+
 BAD_ACLS: list[list[ACL] | None] = [
     None, [], [ACL(31, "world", "x")], [ACL(31, "auth", "")], [ACL(31, "super", "")], [ACL(31, "ip", "1.2.3.4/99")],
     [ACL(31, "ip", "nonsense")], [ACL(31, "digest", "nocolon")], [ACL(31, None, "x")], [ACL(31, "unknown", "x")],

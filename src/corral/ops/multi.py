@@ -10,7 +10,11 @@ from corral.base.errors import MarshallingError, NoAuth, NoNode, WireError, ZooK
 from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.create import TTL_FLAGS
 from corral.tree.node import Node
+from corral.wire.client import CreateRequest
 from corral.wire.opcodes import (
+    CREATE,
+    CREATE2,
+    CREATE_CONTAINER,
     CREATE_TTL,
     ERROR,
     GET_CHILDREN,
@@ -26,6 +30,8 @@ _ERROR = struct.Struct(">i?ii")
 _END = _HEADER.pack(-1, True, -1)
 _encode_error = encoder(ErrorTxn)
 RUNTIME_INCONSISTENCY = -2
+CONTAINER_FLAG = 4
+_CREATES = (CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL)
 
 
 class Raw:
@@ -91,10 +97,23 @@ class Multi(WriteOp[Raw]):
             if op is None:
                 raise MarshallingError(f"operation {kind} is not allowed in a multi")
             request, at = op.decode(buf, at, end)
-            flags = getattr(request, "flags", 0)
-            if not 0 <= flags <= 6 or (flags in TTL_FLAGS and kind != CREATE_TTL):
-                raise MarshallingError(f"create flags {flags} are not allowed in a multi's operation {kind}")
+            if kind in _CREATES:
+                op, request = self._create_by_flags(kind, request)
             subs.append((op, request))
+
+    def _create_by_flags(self, kind: int, request: Any) -> tuple[WriteOp[Any], Any]:
+        """Return the create that the flags ask for: inside a multi they decide, not the operation's code.
+
+        Source: ZooKeeper MultiOperationRecord, which takes every create for the one its flags name.
+        """
+        flags = request.flags
+        if not 0 <= flags <= 6 or (flags in TTL_FLAGS and kind != CREATE_TTL):
+            raise MarshallingError(f"create flags {flags} are not allowed in a multi's operation {kind}")
+        if flags in TTL_FLAGS:
+            return self._parts[CREATE_TTL], request
+        if kind == CREATE_TTL:
+            request = CreateRequest(request.path, request.data, request.acl, flags)
+        return self._parts[CREATE_CONTAINER if flags == CONTAINER_FLAG else CREATE], request
 
 
 def _failure(done: list[SubTxn], code: int, count: int) -> tuple[TxnBody, bytes]:

@@ -115,13 +115,13 @@ class Access:
             raise InvalidAcl("the access list is empty")
         fixed: dict[tuple[int, str, str], ACL] = {}
         for acl in acls:
-            if acl.scheme is None or acl.id is None:
-                raise InvalidAcl("an access list entry has no scheme or no id")
             if acl.scheme == "world" and acl.id == "anyone":
                 fixed.setdefault((acl.perms, "world", "anyone"), acl)
             elif acl.scheme == "auth":
                 for made in self._of_identities(acl.perms, identities):
                     fixed.setdefault((made.perms, made.scheme or "", made.id or ""), made)
+            elif acl.scheme is None or acl.id is None:
+                raise InvalidAcl("an access list entry has no scheme or no id")
             else:
                 provider = self.providers.get(acl.scheme)
                 if provider is None or not provider.is_valid(acl.id):

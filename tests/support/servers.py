@@ -1,0 +1,114 @@
+"""Real servers in processes of their own: Apache ZooKeeper where it is installed, and Corral."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+APACHE_CLASSES = os.environ.get("ZK_LIB", "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar")
+APACHE_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+START_S = 60.0
+
+
+def need_apache() -> None:
+    """Skip, saying so, where Apache ZooKeeper is not installed; fail where it has to be (CORRAL_INTEROP=1)."""
+    jar = APACHE_CLASSES.split(":")[-1]
+    if shutil.which("java") and os.path.exists(jar):
+        return
+    if os.environ.get("CORRAL_INTEROP") == "1":
+        pytest.fail(f"Apache ZooKeeper is needed: no java, or no {jar}")
+    pytest.skip(f"Apache ZooKeeper is not installed: no java, or no {jar}")
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Process:
+    """A server in its own directory. kind: "apache" or "corral"."""
+
+    def __init__(self, kind: str, directory: Path, **keys: str) -> None:
+        self.kind = kind
+        self.dir = directory
+        self.port = free_port()
+        (directory / "data").mkdir(parents=True, exist_ok=True)
+        settings = {
+            "tickTime": "2000",
+            "dataDir": str(directory / "data"),
+            "clientPort": str(self.port),
+            "clientPortAddress": "127.0.0.1",
+            "admin.enableServer": "false",
+            "maxClientCnxns": "0",
+            "4lw.commands.whitelist": "*",
+            **keys,
+        }
+        self.config = directory / "zoo.cfg"
+        self.config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        self.log = directory / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Process:
+        """Start it and wait until it answers."""
+        if self.kind == "apache":
+            command = ["java", "-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", "-cp", APACHE_CLASSES, APACHE_MAIN]
+        else:
+            command = [sys.executable, "-m", "corral", "serve"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen([*command, str(self.config)], stdout=log, stderr=log)
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if self._is_up():
+                return self
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.stop(signal.SIGKILL)
+        raise AssertionError(f"{self.kind} did not start:\n{self.log.read_text()[-3000:]}")
+
+    def _is_up(self) -> bool:
+        """Apache listens before it serves, and says so; Corral listens when it serves."""
+        if self.kind == "apache":
+            return b"Mode:" in word(self.port, b"srvr")
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it; return its exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+        return self._process.wait(30)
+
+    def __enter__(self) -> Process:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop(signal.SIGKILL)
+
+
+def word(port: int, text: bytes) -> bytes:
+    """Send a four-letter word; return the answer, empty if there is none."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 3) as sock:
+            sock.sendall(text)
+            answer = b""
+            while chunk := sock.recv(65_536):
+                answer += chunk
+            return answer
+    except OSError:
+        return b""
