@@ -81,7 +81,7 @@ class Generator:
         flags = {op.CREATE_CONTAINER: 4}.get(code, rng.choice([0, 0, 0, 1, 2, 3, 4]))
         path, data, acl = self._path(), rng.choice(DATA), rng.choice(ACLS)
         if code == op.CREATE_TTL:
-            return code, encode(records.CreateTtlRequest(path, data, acl, rng.choice([5, 6]), rng.choice([0, 9000, -1])))
+            return code, encode(records.CreateTtlRequest(path, data, acl, rng.choice([5, 6]), rng.choice([0, 9000])))
         if rng.random() < 0.05:
             flags = rng.choice([-1, 5, 6, 7, 100])
         return code, encode(records.CreateRequest(path, data, acl, flags))

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from corral.wire import opcodes
 from tests.differential.compare import Normal
 from tests.differential.operations import Generator
 from tests.support.servers import Process, need_apache
 from tests.support.wireclient import Closed, WireClient
+
+from corral.wire import opcodes
 
 pytestmark = [pytest.mark.differential, pytest.mark.interop]
 
@@ -60,7 +60,10 @@ class Side:
 def both(tmp_path: Path) -> Iterator[tuple[Process, Process]]:
     need_apache()
     keys = {"reconfigEnabled": "false", "maxSessionTimeout": "60000"}
-    with Process("apache", tmp_path / "apache", **keys) as apache, Process("corral", tmp_path / "corral", **keys) as mine:
+    with (
+        Process("apache", tmp_path / "apache", **keys) as apache,
+        Process("corral", tmp_path / "corral", **keys) as mine,
+    ):
         yield apache, mine
 
 

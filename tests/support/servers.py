@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -59,14 +60,15 @@ class Process:
         self.log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Process:
+    def start(self) -> Self:
         """Start it and wait until it answers."""
         if self.kind == "apache":
             command = ["java", "-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", "-cp", APACHE_CLASSES, APACHE_MAIN]
         else:
             command = [sys.executable, "-m", "corral", "serve"]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([*command, str(self.config)], stdout=log, stderr=log)
+            env = {key: value for key, value in os.environ.items() if not key.startswith("CORRAL_")}
+            self._process = subprocess.Popen([*command, str(self.config)], stdout=log, stderr=log, env=env)
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             if self._is_up():
@@ -94,7 +96,7 @@ class Process:
             self._process.send_signal(how)
         return self._process.wait(30)
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:

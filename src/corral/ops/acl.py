@@ -27,7 +27,7 @@ class GetAcl(ReadOp):
 
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
         path = _decode_path(buf, at, end)[0].path
-        node = cx.nodes.get(path)
+        node = cx.nodes.get(path) or cx.root(path)
         if node is None:
             raise NoNode(path)
         if not cx.allows(node.acl, READ | ADMIN, caller):

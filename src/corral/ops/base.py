@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from corral.base.errors import NoAuth
+from corral.base.paths import ROOT
 from corral.base.records import record
 from corral.tree.access import Access, AclTable, Identity
 from corral.tree.digest import Digest
@@ -86,6 +87,10 @@ class Serving:
         self.access = access
         self.options = options
         self.last_children: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def root(self, path: bytes) -> Node | None:
+        """Return the root for the empty path, which reads take for it, and None for any other."""
+        return None if path else self.nodes[ROOT]
 
     def allows(self, acl: AclList, perms: int, caller: Caller) -> bool:
         """Tell whether the caller has any of the bits `perms`."""

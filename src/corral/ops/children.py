@@ -21,7 +21,7 @@ _decode_path = decoder(PathRequest)
 
 def readable(cx: Serving, caller: Any, path: bytes) -> Node:
     """Return the node if it exists and the caller may read it. Raises NoNode, NoAuth."""
-    node = cx.nodes.get(path)
+    node = cx.nodes.get(path) or cx.root(path)
     if node is None:
         raise NoNode(path)
     if not cx.allows(node.acl, READ, caller):
@@ -69,7 +69,7 @@ class GetChildren(ReadOp):
         node = readable(cx, caller, path)
         if watch:
             cx.watches.watch_children(path, caller)
-        encoded = encoded_children(cx, path, node)
+        encoded = encoded_children(cx, path or ROOT, node)
         return encoded + stat_of(node.body) if self.has_stat else encoded
 
 
@@ -81,6 +81,8 @@ class GetAllChildrenNumber(ReadOp):
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
         path = _decode_path(buf, at, end)[0].path
         readable(cx, caller, path)
+        if not path:
+            return _INT.pack(len(cx.nodes))
         return _INT.pack(len(cx.nodes) - 1 if path == ROOT else len(cx.tree.below(path)))
 
 

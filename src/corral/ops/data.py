@@ -37,7 +37,7 @@ class GetData(ReadOp):
 
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
         path, watch = path_and_watch(buf, at, end)
-        node = cx.nodes.get(path)
+        node = cx.nodes.get(path) or cx.root(path)
         if node is None:
             raise NoNode(path)
         if not node.acl.world & READ and not cx.allows(node.acl, READ, caller):

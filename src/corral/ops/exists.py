@@ -19,7 +19,7 @@ class Exists(ReadOp):
 
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
         path, watch = path_and_watch(buf, at, end)
-        node = cx.nodes.get(path)
+        node = cx.nodes.get(path) or cx.root(path)
         if node is None:
             if b"\0" in path:
                 raise BadArguments(path)

@@ -89,7 +89,7 @@ class SetWatchesOp(ReadOp):
         since = request.relative_zxid
         watches = cx.watches
         for path in request.data_watches:
-            node = cx.nodes.get(path)
+            node = cx.nodes.get(path) or cx.root(path)
             if node is None:
                 caller.notify(event_frame(EVENT_DELETED, path, _NO_ZXID))
             elif mzxid_of(node.body) > since:
@@ -97,12 +97,12 @@ class SetWatchesOp(ReadOp):
             else:
                 watches.watch_data(path, caller)
         for path in request.exist_watches:
-            if cx.nodes.get(path) is not None:
+            if (cx.nodes.get(path) or cx.root(path)) is not None:
                 caller.notify(event_frame(EVENT_CREATED, path, _NO_ZXID))
             else:
                 watches.watch_data(path, caller)
         for path in request.child_watches:
-            node = cx.nodes.get(path)
+            node = cx.nodes.get(path) or cx.root(path)
             if node is None:
                 caller.notify(event_frame(EVENT_DELETED, path, _NO_ZXID))
             elif pzxid_of(node.body) > since:

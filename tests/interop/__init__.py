@@ -1,0 +1,1 @@
+"""Other people's software against ours, and their files in ours."""
