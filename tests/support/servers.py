@@ -60,8 +60,29 @@ class Process:
         self.log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    def expect_refusal(self) -> None:
+        """Start it where it must not start; raises AssertionError with its log, as `start` does."""
+        self._launch()
+        assert self._process is not None
+        code = self._process.wait(30)
+        assert code == 0, self.log.read_text()
+
     def start(self) -> Self:
         """Start it and wait until it answers."""
+        self._launch()
+        process = self._process
+        assert process is not None
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if b"Mode:" in word(self.port, b"srvr"):
+                return self
+            if process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.stop(signal.SIGKILL)
+        raise AssertionError(f"{self.kind} did not start:\n{self.log.read_text()[-3000:]}")
+
+    def _launch(self) -> None:
         if self.kind == "apache":
             command = ["java", "-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", "-cp", APACHE_CLASSES, APACHE_MAIN]
         else:
@@ -69,25 +90,6 @@ class Process:
         with self.log.open("ab") as log:
             env = {key: value for key, value in os.environ.items() if not key.startswith("CORRAL_")}
             self._process = subprocess.Popen([*command, str(self.config)], stdout=log, stderr=log, env=env)
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            if self._is_up():
-                return self
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.02)
-        self.stop(signal.SIGKILL)
-        raise AssertionError(f"{self.kind} did not start:\n{self.log.read_text()[-3000:]}")
-
-    def _is_up(self) -> bool:
-        """Apache listens before it serves, and says so; Corral listens when it serves."""
-        if self.kind == "apache":
-            return b"Mode:" in word(self.port, b"srvr")
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it; return its exit code."""

@@ -489,6 +489,11 @@ class Connection:
                 self.is_dirty = True
                 self.replica.dirty.append(self)
 
+    def reset_stats(self) -> None:
+        """Forget what `cons` shows."""
+        self.received = self.sent = 0
+        self.latency_count = self.latency_sum = self.latency_min = self.latency_max = self.last_latency = 0
+
     # The end.
 
     def close_after_output(self) -> None:

@@ -161,6 +161,13 @@ class Metrics:
         if self.min_response_size < 0 or size < self.min_response_size:
             self.min_response_size = size
 
+    def fold_reads(self) -> None:
+        """Count the reads that were answered at once, with a latency of 0, into the latencies."""
+        if self.reads_at_once:
+            self.latency.add_many(0, self.reads_at_once)
+            self.read_latency.add_many(0, self.reads_at_once)
+            self.reads_at_once = 0
+
     def reset(self) -> None:
         """Forget all but the gauges, as `srst` does."""
         self.counters.clear()

@@ -16,6 +16,7 @@ from corral.replica.connection import Connection
 from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
 from corral.replica.replica import Replica
+from corral.server.datadir import DataDirectories
 from corral.server.diskthread import DiskThread
 from corral.server.peers import Peer
 from corral.server.snapshotfile import SnapshotFile
@@ -34,6 +35,8 @@ class Node:
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.commands: Any = None
+        self.directories: DataDirectories | None = None
+        self.listener: Any = None
         self.disk: DiskThread | None = None
         self.snapshots: SnapshotFile | None = None
         self.stopped: asyncio.Future[str] = self.loop.create_future()
@@ -46,6 +49,17 @@ class Node:
     def now() -> int:
         """Return the monotonic time in ms."""
         return int(time.monotonic() * 1000)
+
+    def client_port(self) -> int:
+        """Return the port that clients connect to."""
+        port: int = self.listener.port if self.listener is not None else self.config.client_port
+        return port
+
+    def used_bytes(self) -> tuple[int, int]:
+        """Return the sizes of the snapshots' and the logs' directory, in bytes."""
+        if self.directories is None:
+            return 0, 0
+        return self.directories.snapshots.used(), self.directories.logs.used()
 
     def start(self) -> None:
         """Begin the background work."""

@@ -17,6 +17,8 @@ from corral.replica.fanout import Fanout
 from corral.replica.metrics import Metrics
 from corral.replica.replica import Replica
 from corral.replica.sessions import first_session_id
+from corral.server.admin.http import AdminServer
+from corral.server.admin.words import Commands
 from corral.server.datadir import DataDirectories
 from corral.server.diskthread import DiskThread
 from corral.server.listener import Listener, listen
@@ -38,6 +40,7 @@ class Server:
         self.log = log
         self.node: Node
         self.listener: Listener
+        self.admin: AdminServer
         self._directories: DataDirectories
         self._purging: asyncio.Task[None] | None = None
 
@@ -53,6 +56,11 @@ class Server:
             self._directories.close()
             raise
         self.listener = Listener(self.node, sock)
+        self.node.listener = self.listener
+        self.node.directories = self._directories
+        self.node.commands = Commands(self.node)
+        self.admin = AdminServer(self.node, config, log)
+        await self.admin.start()
         self.node.start()
         self._warn_of_what_is_missing()
         if config.autopurge_purge_interval_ms > 0:
@@ -116,6 +124,7 @@ class Server:
     async def stop(self) -> None:
         """Stop listening, close the connections, put on disk what is queued."""
         self.listener.close()
+        await self.admin.stop()
         if self._purging is not None:
             self._purging.cancel()
         for conn in list(self.node.replica.connections):

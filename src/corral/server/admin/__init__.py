@@ -1,0 +1,1 @@
+"""What operators ask a server: four-letter words, the admin server, metrics."""
