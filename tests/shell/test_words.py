@@ -64,9 +64,8 @@ def test_cons_and_dump_show_the_session(server: tuple[Process, int], client: Wir
     shown = ask(server, "cons")
     dump = ask(server, "dump")
 
-    assert re.search(
-        rf" /127\.0\.0\.1:\d+\[1\]\(queued=0,recved=2,sent=2,sid={session},lop=CREA,est=\d+,to=30000", lines
-    )
+    form = rf" /127\.0\.0\.1:\d+\[1\]\(queued=0,recved=2,sent=2,sid={session},lop=CREA,est=\d+,to=30000"
+    assert re.search(form, shown)
     assert f"{session}:\n\t/eph\n" in dump
 
 
@@ -117,24 +116,10 @@ def test_health_readiness_and_metrics(server: tuple[Process, int]) -> None:
     assert 'readlatency{quantile="0.99"}' in text
 
 
-NAMES = [
-    "ruok",
-    "stat",
-    "srvr",
-    "mntr",
-    "cons",
-    "conf",
-    "dump",
-    "wchs",
-    "wchc",
-    "wchp",
-    "hash",
-    "dirs",
-    "envi",
-    "lsnp",
-    "lead",
-    "crst",
-]
+NAMES = (
+    "ruok", "stat", "srvr", "mntr", "cons", "conf", "dump", "wchs", "wchc", "wchp", "hash", "dirs", "envi", "lsnp",
+    "lead", "crst",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
