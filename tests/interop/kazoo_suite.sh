@@ -102,7 +102,7 @@ fi
 printf '%-28s %5s %5s %5s %5s %7s\n' module tests pass fail skip wall_s
 for module in ${KZ_MODULES:-$(cd "$TESTS" && ls test_*.py | sed 's/\.py$//' | grep -vx test_sasl)}; do
   SECONDS=0
-  ( cd "$OUT" && timeout -k 10 "${KZ_MODULE_S:-900}" "$VENV/bin/pytest" "$TESTS/$module.py" --rootdir="$TESTS" \
+  ( cd "$OUT" && timeout -k 10 "${KZ_MODULE_S:-900}" "$VENV/bin/pytest" -c /dev/null "$TESTS/$module.py" --rootdir="$TESTS" \
       -p no:cacheprovider -q -o timeout="${KZ_TEST_S:-180}" "${left_out[@]/#/--deselect=}" \
       --junitxml="$OUT/$module.xml" "$@" > "$OUT/$module.log" 2>&1 ); code=$?
   wall=$SECONDS; reap; rm -rf "$OUT"/tmp/*
