@@ -12,15 +12,17 @@ from corral.base.errors import InvariantError
 class Solo:
     """The quorum of a standalone server.
 
+    waiting: the frames to append that were not taken yet.
+
     Invariant: zxids are proposed in order, without a hole, and committed in that order.
     """
 
-    __slots__ = ("_frames", "committed", "proposed")
+    __slots__ = ("waiting", "committed", "proposed")
 
     def __init__(self, zxid: int) -> None:
         self.proposed = zxid
         self.committed = zxid
-        self._frames: list[bytes] = []
+        self.waiting: list[bytes] = []
 
     def next_zxid(self) -> int:
         """Return the zxid that the next proposal must have."""
@@ -31,12 +33,12 @@ class Solo:
         if zxid != self.proposed + 1:
             raise InvariantError(f"proposed zxid 0x{zxid:x} after 0x{self.proposed:x}")
         self.proposed = zxid
-        self._frames.append(frame)
+        self.waiting.append(frame)
 
     def take(self) -> list[bytes]:
         """Return the frames to append since the last call, the last one's zxid being `proposed`."""
-        frames = self._frames
-        self._frames = []
+        frames = self.waiting
+        self.waiting = []
         return frames
 
     def synced(self, zxid: int) -> int:

@@ -285,6 +285,10 @@ class Replica:
 
     # What the shell takes.
 
+    def has_output(self) -> bool:
+        """Tell whether `take_dirty` or `take` has anything to give."""
+        return bool(self.dirty or self.agreement.waiting or self._effects)
+
     def take_dirty(self) -> list[Connection]:
         """Return the connections with output or a state to obey since the last call."""
         dirty = self.dirty
