@@ -72,6 +72,20 @@ def test_even_set_watches_has_a_limit() -> None:
     assert client.conn.is_closing
 
 
+def test_large_set_watches_packets_are_bounded_together() -> None:
+    core = Core(setwatches_maxbuffer=2 << 20)
+    clients = [core.client() for _ in range(6)]
+
+    for client in clients:
+        client.send_bytes(struct.pack(">iii", 2 << 20, -8, opcodes.SET_WATCHES))
+    assert [client.conn.is_closing for client in clients] == [False] * 4 + [True] * 2
+
+    clients[0].close()
+    late = core.client()
+    late.send_bytes(struct.pack(">iii", 2 << 20, -8, opcodes.SET_WATCHES))
+    assert not late.conn.is_closing
+
+
 @pytest.mark.parametrize(
     ("first", "looks_like"),
     [

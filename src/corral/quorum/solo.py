@@ -17,16 +17,12 @@ class Solo:
     Invariant: zxids are proposed in order, without a hole, and committed in that order.
     """
 
-    __slots__ = ("waiting", "committed", "proposed")
+    __slots__ = ("committed", "proposed", "waiting")
 
     def __init__(self, zxid: int) -> None:
         self.proposed = zxid
         self.committed = zxid
         self.waiting: list[bytes] = []
-
-    def next_zxid(self) -> int:
-        """Return the zxid that the next proposal must have."""
-        return self.proposed + 1
 
     def propose(self, zxid: int, frame: bytes) -> None:
         """Take a transaction, framed for the log, for agreement."""

@@ -75,7 +75,7 @@ class Connection:
         "address", "backlog", "established", "have", "identities", "is_closing", "is_dirty", "is_read_only_client",
         "is_unread", "last_latency", "last_op", "last_response_at", "last_xid", "last_zxid", "latency_count",
         "latency_max", "latency_min", "latency_sum", "need", "out", "parts", "port", "queue", "reads", "received",
-        "replica", "sent", "session", "session_id", "shell", "state", "timeout", "writes",
+        "replica", "reserved", "sent", "session", "session_id", "shell", "state", "timeout", "writes",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, address: str, port: int, now: int) -> None:
@@ -94,6 +94,7 @@ class Connection:
         self.parts: list[bytes] = []
         self.have = 0
         self.need = 0
+        self.reserved = 0
         self.backlog = b""
         self.is_unread = False
         self.is_closing = False
@@ -122,6 +123,8 @@ class Connection:
                 return
             data = b"".join(self.parts)
             self.parts = []
+            if self.reserved:
+                self._release()
         elif self.backlog:
             self.backlog += data
             return
@@ -258,7 +261,8 @@ class Connection:
             self.need = 4 + size
         elif op is None and 8 <= size <= self.replica.setwatches_bytes_max and self.state == UP:
             self.need = 12
-        elif op is not None and self._is_admitted(size, op):
+        elif op is not None and self._is_admitted(size, op) and self.replica.reserve(size):
+            self.reserved = size
             self.need = 4 + size
         else:
             self.parts = []
@@ -270,9 +274,13 @@ class Connection:
             return size >= 8
         return op in (SET_WATCHES, SET_WATCHES2) and size <= self.replica.setwatches_bytes_max
 
+    def _release(self) -> None:
+        self.replica.reserve(-self.reserved)
+        self.reserved = 0
+
     def _refuse_length(self, size: int, rest: bytes) -> None:
         self.replica.refuse_length(self, size, rest)
-        self.close_now()
+        self.end()
 
     # The first frame.
 
@@ -296,7 +304,7 @@ class Connection:
         except WireError as error:
             self.replica.log.warning("connection closed: its first packet is no ConnectRequest",
                                      client=f"{self.address}:{self.port}", why=str(error))  # fmt: skip
-            self.close_now()
+            self.end()
             return 0
         self.is_read_only_client = bool(data[at]) if at < stop else None
         self.received += 1
@@ -335,7 +343,7 @@ class Connection:
     def refuse_session(self) -> None:
         """Tell the client that its session is gone, and close."""
         self._answer_connect(0, 0, b"\0" * 16)
-        self.close_after_output()
+        self.end()
 
     def _answer_connect(self, timeout: int, session: int, password: bytes) -> None:
         body = encode(ConnectResponse(0, timeout, session, password))
@@ -365,7 +373,7 @@ class Connection:
         if self.reads is _NO_READS and replica.needs_auth(self):
             replica.log.warning("connection closed: it must authenticate first", client=f"{self.address}:{self.port}")
             self._reply(xid, 0, REQUIRES_AUTH, b"")
-            self.close_after_output()
+            self.end()
             return
         if op == PING:
             self._reply(XID_PING, replica.tree.zxid, SESSION_EXPIRED if session.is_closing else 0, b"")
@@ -378,7 +386,7 @@ class Connection:
         else:
             replica.log.warning("connection closed: unknown operation", client=f"{self.address}:{self.port}", op=op)
             self._reply(xid, -1, UNIMPLEMENTED, b"")
-            self.close_after_output()
+            self.end()
         self._throttle()
 
     def _sync(self, xid: int, data: bytes, at: int, stop: int, now: int) -> None:
@@ -403,7 +411,7 @@ class Connection:
         try:
             packet = _decode_auth(data, at, stop)[0]
         except WireError:
-            self.close_now()
+            self.end()
             return
         try:
             gained = replica.authenticate(self, packet.scheme or "", packet.auth or b"")
@@ -412,10 +420,10 @@ class Connection:
             replica.log.warning("authentication failed", client=f"{self.address}:{self.port}", scheme=packet.scheme,
                                 why=str(refused))  # fmt: skip
             if refused.silent:
-                self.close_now()
+                self.end()
             else:
                 self._reply(xid, 0, AUTH_FAILED, b"")
-                self.close_after_output()
+                self.end()
             return
         for identity in gained:
             self.identities[identity] = None
@@ -496,20 +504,15 @@ class Connection:
 
     # The end.
 
-    def close_after_output(self) -> None:
+    def end(self) -> None:
         """Close once what is in `out` is sent."""
-        self.is_closing = True
-        self.replica.touched(self)
-
-    def close_now(self) -> None:
-        """Close without waiting; what is in `out` may not arrive."""
         self.is_closing = True
         self.replica.touched(self)
 
     def session_expired(self) -> None:
         """Learn that the session has ended: the client gets no packet, it learns when it reconnects."""
         self.session = None
-        self.close_now()
+        self.end()
 
     def closed(self) -> None:
         """Learn that the socket is closed; the session lives on."""
@@ -519,6 +522,8 @@ class Connection:
         if self.session is not None and self.session.conn is self:
             self.session.conn = None
         self.replica.forget(self)
+        if self.reserved:
+            self._release()
         self.queue.clear()
         self.out.clear()
         self.parts = []

@@ -234,7 +234,7 @@ class Pipeline:
             owner = session.conn
         if entry.conn is not None:
             entry.conn.complete(entry, latency)
-            entry.conn.close_after_output()
+            entry.conn.end()
         if owner is not None and owner is not entry.conn:
             owner.session_expired()
 

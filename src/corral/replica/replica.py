@@ -20,7 +20,7 @@ from corral.ops.base import Options, Serving
 from corral.ops.registry import Registry
 from corral.quorum.solo import Solo
 from corral.replica.config import Config
-from corral.replica.connection import Connection
+from corral.replica.connection import WAITING, Connection
 from corral.replica.effects import Append, BeginSnapshot, Effect, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.fanout import Fanout
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
@@ -39,6 +39,8 @@ from corral.wire.client import ConnectRequest
 EXPIRED_PER_STEP = 64
 TOLD_PER_STEP = 512
 LOGGED_SINGLY_MAX = 4
+# How many packets of the greatest length that setWatches may have are taken in at the same time.
+LARGE_AT_ONCE = 4
 SNAPSHOT_NODES_PER_STEP = 128
 CHUNKS_IN_FLIGHT_MAX = 64
 
@@ -91,6 +93,7 @@ class Replica:
         self.throttled: dict[Connection, None] = {}
         self.frame_bytes_max = config.jute_maxbuffer
         self.setwatches_bytes_max = max(config.setwatches_maxbuffer, config.jute_maxbuffer)
+        self._reserved = 0
         self.is_serving = True
         self.started = now
         self._admission = TokenBucket(
@@ -153,26 +156,26 @@ class Replica:
         client = f"{conn.address}:{conn.port}"
         if not self.is_serving:
             self.metrics.count("cnxn_closed_without_zk_server_running")
-            conn.close_now()
+            conn.end()
             return
         if not self._admission.take(now):
             self.metrics.count("connection_drop_count")
-            conn.close_now()
+            conn.end()
             return
         if request.last_zxid_seen > self.tree.zxid:
             self.log.warning(
                 "connection closed: the client has seen a later zxid than this server has; it must try another server",
                 client=client, seen=zxid_hex(request.last_zxid_seen), here=zxid_hex(self.tree.zxid),
             )  # fmt: skip
-            conn.close_now()
+            conn.end()
             return
         timeout = min(max(request.timeout, self.min_session_timeout), self.max_session_timeout)
         self._sessionless.pop(conn, None)
         if request.session_id == 0:
             session = self._next_session
             self._next_session += 1
-            conn.state = 1  # WAITING
-            self.tracker.open(session, timeout, now).conn = None
+            conn.state = WAITING
+            self.tracker.open(session, timeout, now)
             self.pipeline.create_session(conn, session, timeout, now, now + self.wall_offset)
         else:
             self._renew(conn, request, timeout, now)
@@ -198,7 +201,7 @@ class Replica:
         if old is not None:
             old.session = None
             session.conn = None
-            old.close_now()
+            old.end()
         self.tracker.renew(session, timeout, now)
         conn.attach(session, now)
         self.touched(conn)
@@ -232,6 +235,16 @@ class Replica:
     def is_crowded(self, conn: Connection) -> bool:
         """Tell whether more is outstanding than the limit on it."""
         return len(self.pipeline.outstanding) > self.config.global_outstanding_limit or len(conn.queue) > 4096
+
+    def reserve(self, size: int) -> bool:
+        """Set bytes aside for a packet longer than the general limit; negative gives them back.
+
+        False if all such packets together would take more than a few times the limit of one.
+        """
+        if size > 0 and self._reserved + size > LARGE_AT_ONCE * self.setwatches_bytes_max:
+            return False
+        self._reserved += size
+        return True
 
     def refuse_length(self, conn: Connection, size: int, start: bytes) -> None:
         """Say why a connection is closed whose next packet claims `size` bytes; `start` is its beginning."""
@@ -349,7 +362,7 @@ class Replica:
                 return
             del self._sessionless[conn]
             self.metrics.count("sessionless_connections_expired")
-            conn.close_now()
+            conn.end()
 
     # Snapshots.
 

@@ -70,7 +70,7 @@ class Peer(asyncio.Protocol):
         if out:
             transport.write(b"".join(out))
             out.clear()
-            if self.is_stuffed and transport.get_write_buffer_size() > self.node.config.outbuffer_max:
+            if self.is_stuffed and 0 < self.node.config.outbuffer_max < transport.get_write_buffer_size():
                 self.node.cut_off_slow(conn, transport.get_write_buffer_size())
                 transport.abort()
                 return

@@ -1,0 +1,92 @@
+"""The replica and its disk: snapshots in slices, rolled logs, and a disk that fails."""
+
+from __future__ import annotations
+
+from tests.support.core import Core
+
+from corral.ops.registry import Registry
+from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
+from corral.replica.inputs import ChunkWritten, DiskFailed, SnapshotFailed, SnapshotWritten
+from corral.replica.replay import Replay
+from corral.store.snapshot_read import read_snapshot
+from corral.tree.tree import Tree
+from corral.wire.client import GetDataResponse
+
+
+def test_a_snapshot_made_while_clients_write_and_the_log_give_the_same_tree() -> None:
+    core = Core()
+    client = core.client(40_000)
+    for i in range(3000):
+        client.create(b"/n%04d" % i, b"data")
+    core.sync()
+    core.effects.clear()
+
+    assert core.replica.start_snapshot()
+    at = len(core.entries)
+    number = 0
+    while core.replica.snapshot_step(50):
+        number += 1
+        client.set(b"/n%04d" % (number * 7 % 3000), b"changed %d" % number)
+        client.delete(b"/n%04d" % (number * 11 % 3000))
+        client.create(b"/later%d" % number)
+        core.sync()
+        core.replica.handle(ChunkWritten(), core.now)
+    core.sync()
+
+    kinds = [type(effect) for effect in core.effects if not isinstance(effect, Append)]
+    assert kinds[0] is BeginSnapshot
+    assert kinds[-1] is EndSnapshot
+    data = b"".join(effect.data for effect in core.effects if isinstance(effect, SnapshotChunk))
+    tree = Tree(None)  # type: ignore[arg-type]  # nobody watches
+    ending = read_snapshot("snapshot", data, tree)
+    replay = Replay(tree, Registry(), ending.digest_zxid, ending.digest)
+    for entry in core.entries[at:]:
+        replay.apply(entry)
+    replay.finish()
+    assert {p: n.body for p, n in tree.nodes.items()} == {p: n.body for p, n in core.tree.nodes.items()}
+    assert tree.digest.value == core.tree.digest.value
+
+
+def test_the_log_is_rolled_and_a_snapshot_begun_after_enough_transactions() -> None:
+    core = Core(snap_count=20)
+    client = core.client()
+
+    for i in range(12):
+        client.create(b"/%d" % i)
+
+    kinds = [type(effect) for effect in core.effects]
+    assert kinds.index(Roll) < kinds.index(BeginSnapshot)
+
+
+def test_one_snapshot_at_a_time() -> None:
+    core = Core()
+
+    assert core.replica.start_snapshot()
+    assert not core.replica.start_snapshot()
+
+
+def test_a_failed_snapshot_is_said_and_the_next_one_tried() -> None:
+    core = Core()
+    core.replica.start_snapshot()
+
+    core.replica.handle(SnapshotFailed("no space left"), core.now)
+
+    assert core.log.lines[-1][0] == "error"
+    assert core.replica.start_snapshot()
+    core.replica.handle(SnapshotWritten(5), core.now)
+    assert core.replica.last_snapshot[0] == 5
+
+
+def test_a_failing_log_stops_the_server_and_acknowledges_nothing() -> None:
+    core = Core()
+    client, reader = core.client(), core.client()
+    core.auto = False
+    client.send_bytes(b"\0\0\0\x17\0\0\0\x09\0\0\0\5\0\0\0\1/\0\0\0\2hi\xff\xff\xff\xff")
+
+    core.replica.handle(DiskFailed("Input/output error"), core.now)
+
+    assert client.replies() == []
+    assert any(isinstance(effect, Stop) for effect in core.replica.take())
+    assert core.log.lines[-1][2]["why"] == "Input/output error"
+    assert core.dial().connect() is None
+    assert reader.get(b"/").as_(GetDataResponse).data == b""
