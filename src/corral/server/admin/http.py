@@ -1,74 +1,71 @@
-"""The admin server: health, readiness, metrics and the commands, over HTTP, as JSON.
+"""The admin server: health, readiness, metrics and the commands, over HTTP.
 
-Source: reference "AdminServer". What it shows is what the four-letter words show.
+It decides nothing: what is shown is in `answers` and `prometheus`, what needs rights in `restricted`.
+Source: reference "AdminServer".
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
-from corral.base.ids import session_hex
-from corral.replica.connection import UP, Connection
-from corral.replica.metrics import Percentiles
-from corral.server.admin.monitor import counters, gauges, monitored, summaries
-from corral.server.admin.words import VERSION_LINE, configuration, environment
-from corral.tree.node import to_int64
+from corral.base.ids import zxid_hex
+from corral.server.admin.answers import ALIASES, ALWAYS, COMMANDS
+from corral.server.admin.prometheus import Exposition
+from corral.server.admin.restricted import (
+    METHODS,
+    RateLimit,
+    Refused,
+    Snapshot,
+    authorize,
+    check_snapshot,
+    shed,
+    take_snapshot,
+)
+from corral.server.admin.status import Status
+from corral.server.admin.words import NOT_SERVING
 
 if TYPE_CHECKING:
     from corral.server.node import Node
 
-NOT_SERVING = "This ZooKeeper instance is not currently serving requests"
-Answer = Callable[["Node"], dict[str, Any]]
-
-
-class Collector:
-    """Hands the server's numbers to Prometheus, under ZooKeeper's names."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield every metric with its value now."""
-        for name, value in gauges(self._node).items():
-            yield GaugeMetricFamily(name, name.replace("_", " "), value=float(value))
-        for name, count in counters(self._node).items():
-            yield CounterMetricFamily(name, name.replace("_", " "), value=count)
-        for name, summary in summaries(self._node).items():
-            family = SummaryMetricFamily(name, name.replace("_", " "))
-            family.add_metric([], count_value=summary.count, sum_value=summary.sum)
-            if isinstance(summary, Percentiles):
-                for share in (0.5, 0.9, 0.99):
-                    family.add_sample(name, {"quantile": str(share)}, summary.quantile(share))
-            yield family
+CHUNK_BYTES = 1 << 18
 
 
 class AdminServer:
-    """One HTTP listener. Other addresses than the configured one are never listened on."""
+    """One HTTP listener for all, and one for metrics alone where that is configured."""
 
     def __init__(self, node: Node, config: Any, log: Any) -> None:
         self._node = node
         self._config = config
         self._log = log
         self._runners: list[web.AppRunner] = []
-        self._registry = CollectorRegistry()
-        self._registry.register(Collector(node))
+        # With the words one view: a trace mask set there is shown here.
+        self._status: Status = node.commands.status if node.commands is not None else Status(node)
+        self._metrics = Exposition(self._status, config.metrics_export_jvm_info)
+        # ZooKeeper takes the setting's milliseconds for microseconds here, and scripts that take snapshots rely on it.
+        self._snapshots = RateLimit(config.admin_rate_limiter_interval_ms)
+        self._url = config.admin_command_url.rstrip("/")
         self.port = 0
+        self.metrics_port = 0
 
     async def start(self) -> None:
         """Listen; where that fails the server goes on without, and says so."""
         config = self._config
         if config.admin_enabled:
-            self.port = await self._listen(self._application(), config.admin_address, config.admin_port, "admin server")
+            if config.admin_force_https or config.admin_need_client_auth:
+                self._log.warning("no admin server: it is to speak TLS only, which this server cannot yet")
+            else:
+                self.port = await self._listen(
+                    self._application(), config.admin_address, config.admin_port, "admin server"
+                )
         if config.metrics_provider == "prometheus":
             app = web.Application()
-            app.router.add_get("/metrics", self._metrics)
-            await self._listen(app, config.metrics_http_host, config.metrics_http_port, "metrics")
+            app.router.add_get("/metrics", self._serve_metrics)
+            self.metrics_port = await self._listen(app, config.metrics_http_host, config.metrics_http_port, "metrics")
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -77,10 +74,11 @@ class AdminServer:
         self._runners = []
 
     async def _listen(self, app: web.Application, host: str, port: int, what: str) -> int:
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        keep_s = self._config.admin_idle_timeout_ms / 1000
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=keep_s, shutdown_timeout=1)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port, shutdown_timeout=1).start()
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
             await runner.cleanup()
             self._log.warning(f"no {what}: cannot listen", address=host, port=port, why=error.strerror or str(error))
@@ -92,210 +90,111 @@ class AdminServer:
 
     def _application(self) -> web.Application:
         app = web.Application()
-        url = self._config.admin_command_url.rstrip("/")
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get(url, self._index)
-        app.router.add_get(url + "/", self._index)
-        app.router.add_get(url + "/{name}", self._command)
+        app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_get(self._url or "/", self._index)
+        if self._url:
+            app.router.add_get(self._url + "/", self._index)
+        app.router.add_get(self._url + "/{name}", self._command)
+        app.router.add_post(self._url + "/{name}", self._command)
         return app
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
     async def _ready(self, request: web.Request) -> web.Response:
-        serving = self._node.replica.is_serving
-        return web.json_response({"ready": serving}, status=200 if serving else 503)
+        is_serving = self._status.is_serving
+        return web.json_response({"ready": is_serving}, status=200 if is_serving else 503)
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), content_type="text/plain", charset="utf-8")
+    async def _serve_metrics(self, request: web.Request) -> web.Response:
+        content = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=self._metrics.text(), headers=content)
 
     async def _index(self, request: web.Request) -> web.Response:
-        url = self._config.admin_command_url.rstrip("/")
-        links = "".join(f'<a href="{url}/{name}">{name}</a>\n<br/>\n' for name in sorted(COMMANDS))
+        names = sorted([*COMMANDS, *METHODS])
+        links = "".join(f'<a href="{self._url}/{name}">{name}</a>\n<br/>\n' for name in names)
         return web.Response(text=links, content_type="text/html")
 
-    async def _command(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        primary = ALIASES.get(name, name)
-        answer = COMMANDS.get(primary)
-        if answer is None:
-            return _json({"command": name, "error": f"Unknown command: {name}"})
-        if not self._node.replica.is_serving and primary not in ALWAYS:
-            return _json({"command": primary, "error": NOT_SERVING})
-        data = answer(self._node)
-        return _json({**data, "command": primary, "error": data.get("error")})
+    async def _command(self, request: web.Request) -> web.StreamResponse:
+        given = request.match_info["name"]
+        name = ALIASES.get(given, given)
+        answer = COMMANDS.get(name)
+        if answer is None and name not in METHODS:
+            return reply(given, {}, f"Unknown command: {given}")
+        wanted = METHODS.get(name, "GET")
+        if request.method not in (wanted, "HEAD"):
+            return reply(name, {}, f"{name} is not a {request.method} command", 500)
+        if not self._status.is_serving and name not in ALWAYS:
+            return reply(name, {}, NOT_SERVING)
+        if answer is not None:
+            data = answer(self._status, request.query)
+            return reply(name, data, data.get("error"))
+        if request.method == "HEAD":
+            return reply(name, {}, None)
+        try:
+            return await self._restricted(name, request)
+        except Refused as refused:
+            return reply(name, {}, str(refused), refused.status)
+
+    # The commands that need rights.
+
+    async def _restricted(self, name: str, request: web.Request) -> web.StreamResponse:
+        authorize(self._node, request.headers.get("Authorization"), self._client(request))
+        if name == "snapshot":
+            return await self._snapshot(request)
+        if name == "restore":
+            if not self._config.admin_restore_enabled:
+                raise Refused(503, "Restore command is disabled")
+            raise Refused(501, "restore is not available yet")
+        try:
+            wanted = json.loads(await request.read())
+        except ValueError:
+            raise Refused(400, "The body must be a JSON object with a percentage") from None
+        return reply(name, shed(self._node, wanted), None)
+
+    def _client(self, request: web.Request) -> str:
+        """Return who asks, for scheme ip."""
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        if self._config.ip_use_x_forwarded_for and forwarded:
+            return str(forwarded[-1]).rsplit(",", 1)[-1].strip()
+        return request.remote or ""
+
+    async def _snapshot(self, request: web.Request) -> web.StreamResponse:
+        check_snapshot(self._node)
+        if not self._snapshots.take(time.monotonic_ns() // 1000):
+            self._node.replica.metrics.count("snapshot_rate_limited_count")
+            raise Refused(429, "Rate limit exceeded for snapshot command")
+        made = await take_snapshot(self._node)
+        if request.query.get("streaming", "true").lower() == "true":
+            return await _stream(request, made)
+        return reply("snapshot", {}, None, headers=_snapshot_headers(made))
 
 
-def _json(data: dict[str, Any]) -> web.Response:
-    text = json.dumps(data, indent=2, separators=(",", " : "))
-    return web.Response(text=text, content_type="application/json")
+def _snapshot_headers(made: Snapshot) -> dict[str, str]:
+    return {"last_zxid": zxid_hex(made.zxid), "snapshot_size": str(made.size)}
 
 
-def _configuration(node: Node) -> dict[str, Any]:
-    left_out = ("secureClientPort", "dataDirSize", "dataLogSize")
-    return {_snake(key): value for key, value in configuration(node).items() if key not in left_out}
+async def _stream(request: web.Request, made: Snapshot) -> web.StreamResponse:
+    """Send a snapshot's file, read on another thread."""
+    headers = {"Content-Type": "application/octet-stream", **_snapshot_headers(made)}
+    response = web.StreamResponse(headers=headers)
+    response.content_length = made.size
+    file: BinaryIO = await asyncio.to_thread(open, made.path, "rb")
+    try:
+        await response.prepare(request)
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            await response.write(chunk)
+        await response.write_eof()
+    finally:
+        file.close()
+    return response
 
 
-def _connections(node: Node) -> dict[str, Any]:
-    return {"connections": [_connection(conn, node) for conn in node.replica.connections], "secure_connections": []}
-
-
-def _connection(conn: Connection, node: Node) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "remote_socket_address": f"{conn.address}:{conn.port}",
-        "interest_ops": 0 if conn.is_unread else 1,
-        "outstanding_requests": len(conn.queue),
-        "packets_received": conn.received,
-        "packets_sent": conn.sent,
-    }
-    if conn.state == UP:
-        count = conn.latency_count
-        shown |= {
-            "session_id": conn.session_id,
-            "last_operation": node.replica.registry.lops.get(conn.last_op, "NA"),
-            "established": conn.established + node.replica.wall_offset,
-            "session_timeout": conn.timeout,
-            "last_cxid": conn.last_xid,
-            "last_zxid": conn.last_zxid,
-            "last_response_time": conn.last_response_at,
-            "last_latency": conn.last_latency,
-            "min_latency": conn.latency_min,
-            "avg_latency": conn.latency_sum // count if count else 0,
-            "max_latency": conn.latency_max,
-        }
-    return shown
-
-
-def _reset_connections(node: Node) -> dict[str, Any]:
-    for conn in node.replica.connections:
-        conn.reset_stats()
-    return {}
-
-
-def _reset(node: Node) -> dict[str, Any]:
-    node.replica.metrics.reset()
-    return {}
-
-
-def _dirs(node: Node) -> dict[str, Any]:
-    snapshots, logs = node.used_bytes()
-    return {"datadir_size": snapshots, "logdir_size": logs}
-
-
-def _dump(node: Node) -> dict[str, Any]:
-    replica = node.replica
-    return {
-        "expiry_time_to_session_ids": {str(at): ids for at, ids in replica.tracker.buckets()},
-        "session_id_to_ephemeral_paths": {
-            str(session): [path.decode() for path in paths] for session, paths in replica.tree.ephemerals.items()
-        },
-    }
-
-
-def _hash(node: Node) -> dict[str, Any]:
-    digests = node.replica.pipeline.digests
-    return {"digests": [{"zxid": z, "digest": to_int64(d), "digest_version": 2} for z, d in digests]}
-
-
-def _last_snapshot(node: Node) -> dict[str, Any]:
-    zxid, at = node.replica.last_snapshot
-    return {"zxid": f"{zxid & 0xFFFFFFFFFFFFFFFF:x}", "timestamp": at // 1000 if at >= 0 else -1}
-
-
-def _server_stats(node: Node) -> dict[str, Any]:
-    now = gauges(node)
-    snapshots, logs = node.used_bytes()
-    sizes = {
-        "last_buffer_size": now["last_client_response_size"],
-        "min_buffer_size": now["min_client_response_size"],
-        "max_buffer_size": now["max_client_response_size"],
-    }
-    stats = {
-        "packets_sent": now["packets_sent"],
-        "packets_received": now["packets_received"],
-        "fsync_threshold_exceed_count": node.disk.slow_syncs if node.disk else 0,
-        "client_response_stats": sizes,
-        "data_dir_size": snapshots,
-        "log_dir_size": logs,
-        "last_processed_zxid": node.replica.tree.zxid,
-        "outstanding_requests": now["outstanding_requests"],
-        "server_state": "standalone",
-        "avg_latency": float(now["avg_latency"]),
-        "max_latency": now["max_latency"],
-        "min_latency": now["min_latency"],
-        "num_alive_client_connections": now["num_alive_connections"],
-        "auth_failed_count": now["auth_failed_count"],
-        "provider_null": False,
-        "uptime": now["uptime"],
-    }
-    return {
-        "version": VERSION_LINE,
-        "read_only": False,
-        "server_stats": stats,
-        "client_response": sizes,
-        "node_count": now["znode_count"],
-    }
-
-
-def _stats(node: Node) -> dict[str, Any]:
-    keys = ("remote_socket_address", "interest_ops", "outstanding_requests", "packets_received", "packets_sent")
-    brief = [{key: _connection(conn, node)[key] for key in keys} for conn in node.replica.connections]
-    return {**_server_stats(node), "connections": brief, "secure_connections": []}
-
-
-def _watch_summary(node: Node) -> dict[str, Any]:
-    connections, paths, watches = node.replica.tree.watches.counts()
-    return {"num_connections": connections, "num_paths": paths, "num_total_watches": watches}
-
-
-def _watches(node: Node) -> dict[str, Any]:
-    found = node.replica.tree.watches.paths_by_watcher()
-    paths = {session_hex(w.session_id): [p.decode(errors="replace") for p in found[w]] for w in found}
-    return {"session_id_to_watched_paths": paths}
-
-
-def _watches_by_path(node: Node) -> dict[str, Any]:
-    table = node.replica.tree.watches.data
-    by_path = {p.decode(errors="replace"): [session_hex(w.session_id) for w in ws] for p, ws in table.items()}
-    return {"path_to_session_ids": by_path}
-
-
-def _leader(_: Node) -> dict[str, Any]:
-    return {"error": "server is not initialized"}
-
-
-COMMANDS: dict[str, Answer] = {
-    "configuration": _configuration,
-    "connection_stat_reset": _reset_connections,
-    "connections": _connections,
-    "dirs": _dirs,
-    "dump": _dump,
-    "environment": lambda _: {key.replace(".", "_"): value for key, value in environment().items()},
-    "hash": _hash,
-    "is_read_only": lambda _: {"read_only": False},
-    "last_snapshot": _last_snapshot,
-    "leader": _leader,
-    "monitor": lambda node: {"version": VERSION_LINE, "server_state": "standalone", **monitored(node)},
-    "observer_connection_stat_reset": lambda _: {},
-    "observers": lambda _: {"synced_observers": 0, "observers": []},
-    "ruok": lambda _: {},
-    "server_stats": _server_stats,
-    "stats": _stats,
-    "stat_reset": _reset,
-    "watch_summary": _watch_summary,
-    "watches": _watches,
-    "watches_by_path": _watches_by_path,
-}
-ALIASES = {
-    "conf": "configuration", "config": "configuration", "crst": "connection_stat_reset", "cons": "connections",
-    "env": "environment", "envi": "environment", "isro": "is_read_only", "lsnp": "last_snapshot", "lead": "leader",
-    "mntr": "monitor", "orst": "observer_connection_stat_reset", "obsr": "observers", "srvr": "server_stats",
-    "stat": "stats", "srst": "stat_reset", "wchs": "watch_summary", "wchc": "watches", "wchp": "watches_by_path",
-}  # fmt: skip
-ALWAYS = ("environment", "monitor")
-
-
-def _snake(name: str) -> str:
-    return "".join("_" + c.lower() if c.isupper() else c for c in name)
+def reply(
+    name: str, data: dict[str, Any], error: str | None, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Make a command's answer, printed as ZooKeeper prints it: the data, then the command, then the error."""
+    shown = {key: value for key, value in data.items() if key != "error"}
+    text = json.dumps({**shown, "command": name, "error": error}, indent=2, separators=(",", " : "))
+    return web.Response(text=text, content_type="application/json", status=status, headers=headers)
