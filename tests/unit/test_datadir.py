@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def snapshot() -> bytes:
 
 
 def opened(data: Path, logs: Path | None = None, create: bool = True) -> DataDirectories:
-    return DataDirectories(str(data), None if logs is None else str(logs), create)
+    return DataDirectories(str(data), None if logs is None else str(logs), create, patience_s=0)
 
 
 def test_version_2_is_made_in_both_directories(tmp_path: Path) -> None:
@@ -60,6 +61,16 @@ def test_a_directory_without_rights_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="no right to read and write"):
         opened(tmp_path)
+
+
+def test_a_lock_that_is_given_up_in_time_is_waited_for(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    later = threading.Timer(0.1, first.close)
+    later.start()
+
+    DataDirectories(str(tmp_path), None, patience_s=30).close()
+
+    later.join()
 
 
 def test_two_servers_never_open_one_directory(tmp_path: Path) -> None:

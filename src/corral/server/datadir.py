@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 
 from corral.base.errors import StorageError
+from corral.server.logwriter import sync_directory
 from corral.store.names import log_zxid
 from corral.store.recovery import log_names, snapshot_names, valid_snapshots
 from corral.store.retention import KEPT_MIN, purgeable
@@ -15,6 +17,8 @@ from corral.store.window import CHUNK_BYTES
 
 VERSION_DIR = "version-2"
 LOCK_NAME = "corral.lock"
+LOCK_PATIENCE_S = 5.0
+LOCK_PAUSE_S = 0.02
 UNFINISHED = "writing."
 """What the names of files start with until they are complete; neither server takes them for anything."""
 
@@ -71,11 +75,7 @@ class DataDirectory:
 
     def sync(self) -> None:
         """Put the names of the files on disk."""
-        handle = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_directory(self.dir)
 
     def read(self, name: str) -> Iterator[bytes]:
         """Yield a file's bytes in chunks. Raises StorageError."""
@@ -103,9 +103,14 @@ class DataDirectory:
 
 
 class DataDirectories:
-    """Where snapshots and logs are; both the same unless `dataLogDir` is set. The lock is held until `close`."""
+    """Where snapshots and logs are; both the same unless `dataLogDir` is set. The lock is held until `close`.
 
-    def __init__(self, data_dir: str, log_dir: str | None, create: bool = True) -> None:
+    patience_s: how long to wait for a lock that another process holds.
+    """
+
+    def __init__(
+        self, data_dir: str, log_dir: str | None, create: bool = True, patience_s: float = LOCK_PATIENCE_S
+    ) -> None:
         self.snapshots = DataDirectory(data_dir, "dataDir", create)
         if log_dir is None or os.path.realpath(log_dir) == os.path.realpath(data_dir):
             self.logs = self.snapshots
@@ -114,10 +119,11 @@ class DataDirectories:
             self._check_apart()
         self.tidied: list[str] = []
         """The names of the files that were deleted at the start, see `DataDirectory.tidy`."""
-        self._locks: list[int] = []
+        self.locks: list[int] = []
+        """The descriptors that hold the directories' locks."""
         try:
             for directory in {id(d): d for d in (self.snapshots, self.logs)}.values():
-                self._locks.append(_lock(directory.root, directory.dir))
+                self.locks.append(_lock(directory.root, directory.dir, patience_s))
                 self.tidied += directory.tidy()
         except BaseException:
             self.close()
@@ -134,9 +140,9 @@ class DataDirectories:
 
     def close(self) -> None:
         """Give the directories up."""
-        for lock in self._locks:
+        for lock in self.locks:
             os.close(lock)
-        self._locks = []
+        self.locks = []
 
     def _check_apart(self) -> None:
         for directory, what, prefix in ((self.logs, "log", "snapshot."), (self.snapshots, "snapshot", "log.")):
@@ -148,18 +154,25 @@ class DataDirectories:
                 )
 
 
-def _lock(root: str, directory: str) -> int:
+def _lock(root: str, directory: str, patience_s: float) -> int:
+    """Lock a directory. The process that writes a killed server's log may hold it for a moment more."""
     path = os.path.join(directory, LOCK_NAME)
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StorageError(f"cannot open {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise StorageError(f"{root} is in use by another server (it holds {path})") from error
-    except OSError as error:
-        os.close(handle)
-        raise StorageError(f"cannot lock {path}: {error.strerror}; is it on a file system without locks?") from error
-    return handle
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                os.close(handle)
+                raise StorageError(f"{root} is in use by another server (it holds {path})") from error
+            time.sleep(LOCK_PAUSE_S)
+        except OSError as error:
+            os.close(handle)
+            raise StorageError(
+                f"cannot lock {path}: {error.strerror}; is it on a file system without locks?"
+            ) from error

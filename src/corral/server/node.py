@@ -1,7 +1,7 @@
 """One running server: a replica core between its sockets, its disk and the clock.
 
 The loop thread runs the core. Everything that came in during a turn is handled first; then, once, the disk gets what
-the turn has produced and each touched connection is written to. Nothing here decides; what the disk threads have to
+the turn has produced and each touched connection is written to. Nothing here decides; what the disks have to
 say comes back as inputs.
 """
 
@@ -17,7 +17,7 @@ from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, Sna
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
 from corral.replica.replica import Replica
 from corral.server.datadir import DataDirectories
-from corral.server.diskthread import DiskThread
+from corral.server.logdisk import LogDisk
 from corral.server.peers import Peer
 from corral.server.snapshotfile import SnapshotFile
 
@@ -37,7 +37,7 @@ class Node:
         self.commands: Any = None
         self.directories: DataDirectories | None = None
         self.listener: Any = None
-        self.disk: DiskThread | None = None
+        self.disk: LogDisk | None = None
         self.snapshots: SnapshotFile | None = None
         self.stopped: asyncio.Future[str] = self.loop.create_future()
         self._is_scheduled = False
@@ -113,15 +113,17 @@ class Node:
             case _:
                 assert_never(effect)
 
-    # What the disk threads call, on their own threads.
+    # What the log's disk calls.
 
     def on_synced(self, zxid: int) -> None:
         """Note that the log is on disk up to `zxid`."""
-        self.loop.call_soon_threadsafe(self.take_input, Synced(zxid))
+        self.take_input(Synced(zxid))
 
-    def on_disk_failed(self, error: Exception) -> None:
+    def on_disk_failed(self, why: str) -> None:
         """Note that the log cannot be written."""
-        self.loop.call_soon_threadsafe(self.take_input, DiskFailed(str(error)))
+        self.take_input(DiskFailed(why))
+
+    # What the snapshots' thread calls, on its own.
 
     def on_chunk_written(self) -> None:
         """Note that a chunk of the snapshot has been taken."""

@@ -1,4 +1,4 @@
-"""A standalone server put together: data opened, core made, disk threads and listener started.
+"""A standalone server put together: data opened, core made, disks and listener started.
 
 The command line's server and an embedded one are both this.
 """
@@ -20,8 +20,8 @@ from corral.replica.sessions import first_session_id
 from corral.server.admin.http import AdminServer
 from corral.server.admin.words import Commands
 from corral.server.datadir import DataDirectories
-from corral.server.diskthread import DiskThread
 from corral.server.listener import Listener, listen
+from corral.server.logdisk import LogDisk, LogSettings
 from corral.server.node import Node
 from corral.server.opening import open_database
 from corral.server.providers.digest import DigestProvider
@@ -51,6 +51,8 @@ class Server:
         sock = listen(config.client_port_address, config.client_port, config.client_port_listen_backlog)
         try:
             self.node = self._make_node()
+            assert self.node.disk is not None
+            await self.node.disk.start()
         except BaseException:
             sock.close()
             self._directories.close()
@@ -87,16 +89,18 @@ class Server:
             first_session_id(config.server_id or 1, now), now, int(time.time() * 1000) - now,
         )  # fmt: skip
         node = Node(replica, config, log)
-        node.disk = DiskThread(
-            self._directories.logs, node.on_synced, node.on_disk_failed, log, config.pre_alloc_bytes,
-            config.txn_log_size_limit_bytes, config.fsync_warning_threshold_ms, config.force_sync,
+        settings = LogSettings(
+            self._directories.logs.dir, config.pre_alloc_bytes, config.txn_log_size_limit_bytes, config.force_sync,
             config.flush_delay_ms, config.write_queue_poll_ms, config.max_batch_size,
+        )  # fmt: skip
+        node.disk = LogDisk(
+            settings, node.on_synced, node.on_disk_failed, log, config.fsync_warning_threshold_ms,
+            self._directories.locks,
         )  # fmt: skip
         node.snapshots = SnapshotFile(
             self._directories.snapshots, node.on_chunk_written, node.on_snapshot_written, node.on_snapshot_failed,
             config.snapshot_compression_method,
         )  # fmt: skip
-        node.disk.start()
         node.snapshots.start()
         if rolls.appended(replayed, 0):
             replica.start_snapshot()
@@ -132,7 +136,7 @@ class Server:
                 conn.shell.transport.close()
         assert self.node.disk is not None
         assert self.node.snapshots is not None
-        await asyncio.to_thread(self.node.disk.stop)
+        await self.node.disk.stop()
         await asyncio.to_thread(self.node.snapshots.stop)
         self._directories.close()
         self.log.info("stopped")

@@ -1,4 +1,4 @@
-"""The disk threads: what is on disk when they report, how they batch, and that a failure is final."""
+"""Writing the log, and snapshots: what is on disk when it is reported, how it is batched, and that a failure is final."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from corral.server.datadir import UNFINISHED, DataDirectory
-from corral.server.diskthread import DiskThread
+from corral.server.logwriter import END, ROLL, Batch, Item, LogWriter
 from corral.server.snapshotfile import CHUNKS_QUEUED_MAX, SnapshotFile
 from corral.store.compression import unpacked
 from corral.store.txnlog import LogReader, frame
@@ -22,29 +22,32 @@ from corral.store.txnlog import LogReader, frame
 WAIT_S = 20
 
 
-class Log:
-    def __init__(self) -> None:
-        self.warnings: list[dict[str, Any]] = []
-
-    def warning(self, event: str, **values: Any) -> None:
-        self.warnings.append({"event": event, **values})
-
-
 class Disk:
-    """A disk thread, and what it reports: zxids and errors."""
+    """A writer on a thread, and what it reports: zxids and errors, and of each fsync its bytes and microseconds."""
 
     def __init__(self, directory: DataDirectory, **options: Any) -> None:
         self.directory = directory
+        self.items: SimpleQueue[Item] = SimpleQueue()
         self.reports: SimpleQueue[int | Exception] = SimpleQueue()
-        self.log = Log()
+        self.syncs: list[tuple[int, int]] = []
         options.setdefault("pre_alloc_bytes", 4096)
-        self.thread = DiskThread(directory, self.reports.put, self.reports.put, self.log, **options)
+        self.writer = LogWriter(directory.dir, self.items, self._synced, self.reports.put, **options)
+        self.thread = threading.Thread(target=self.writer.run)
+
+    def _synced(self, last: int, size: int, took_us: int) -> None:
+        self.syncs.append((size, took_us))
+        self.reports.put(last)
 
     def append(self, first: int, last: int) -> None:
-        self.thread.append([framed(zxid) for zxid in range(first, last + 1)], first, last)
+        frames = [framed(zxid) for zxid in range(first, last + 1)]
+        self.items.put(Batch(b"".join(frames), len(frames), first, last))
 
     def report(self) -> int | Exception:
         return self.reports.get(timeout=WAIT_S)
+
+    def stop(self) -> None:
+        self.items.put(END)
+        self.thread.join(WAIT_S)
 
     def zxids(self, name: str) -> list[int]:
         return [zxid for zxid, _, _ in LogReader(name, self.directory.read(name))]
@@ -73,7 +76,7 @@ def start() -> Iterator[Callable[[Disk], Disk]]:
 
     yield start
     for disk in started:
-        disk.thread.stop(WAIT_S)
+        disk.stop()
 
 
 Start = Callable[[Disk], Disk]
@@ -110,8 +113,9 @@ def test_what_is_reported_is_in_a_log_named_by_its_first_zxid(directory: DataDir
     assert disk.report() == 7
     assert disk.logs() == ["log.5"]
     assert disk.zxids("log.5") == [5, 6, 7]
-    assert disk.thread.syncs == 1
-    assert disk.thread.sync_ms_sum >= disk.thread.sync_ms_max >= 0
+    assert len(disk.syncs) == 1
+    assert disk.syncs[0][0] == 3 * len(framed(5))
+    assert disk.syncs[0][1] >= 0
 
 
 def test_a_new_log_has_zookeepers_size(directory: DataDirectory, start: Start) -> None:
@@ -182,7 +186,7 @@ def test_with_a_flush_delay_appends_are_collected(directory: DataDirectory, star
         disk.append(zxid, zxid)
 
     assert disk.report() == 3
-    assert disk.thread.syncs == 1
+    assert len(disk.syncs) == 1
 
 
 def test_a_flush_delay_ends_when_nothing_more_comes(directory: DataDirectory, start: Start) -> None:
@@ -197,8 +201,8 @@ def test_a_roll_lets_the_next_append_start_a_file(directory: DataDirectory, star
     disk = start(Disk(directory))
 
     disk.append(1, 2)
-    disk.thread.roll()
-    disk.thread.roll()
+    disk.items.put(ROLL)
+    disk.items.put(ROLL)
     disk.append(3, 3)
     while disk.report() != 3:
         continue
@@ -231,7 +235,7 @@ def test_stop_puts_on_disk_what_is_queued(directory: DataDirectory) -> None:
     disk.append(1, 3)
     disk.thread.start()
 
-    disk.thread.stop(WAIT_S)
+    disk.stop()
 
     assert disk.report() == 3
     assert disk.zxids("log.1") == [1, 2, 3]
@@ -244,6 +248,7 @@ def test_without_force_sync_nothing_is_synced(directory: DataDirectory, start: S
 
     assert disk.report() == 1
     assert syncs.sizes == []
+    assert disk.syncs == [(len(framed(1)), -1)]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
@@ -259,7 +264,7 @@ def test_after_a_failed_fsync_nothing_is_written_or_acknowledged(
     error = disk.report()
     syncs.error = None
     disk.append(3, 3)
-    disk.thread.stop(WAIT_S)
+    disk.stop()
 
     assert isinstance(error, OSError)
     assert error.errno == code
@@ -276,7 +281,7 @@ def test_a_full_disk_is_reported_once(directory: DataDirectory, batch_max: int) 
     disk.append(1, 1)
     disk.append(2, 2)
     disk.thread.start()
-    disk.thread.stop(WAIT_S)
+    disk.stop()
 
     error = disk.report()
     assert isinstance(error, OSError)
@@ -285,17 +290,15 @@ def test_a_full_disk_is_reported_once(directory: DataDirectory, batch_max: int) 
     assert not disk.thread.is_alive()
 
 
-def test_a_slow_fsync_is_logged_with_how_long_it_took(directory: DataDirectory, start: Start, syncs: Syncs) -> None:
-    times = iter([10.0, 12.5, 20.0, 20.75])
-    disk = start(Disk(directory, warn_ms=1000, sync=syncs, clock=lambda: next(times)))
+def test_an_fsync_is_timed(directory: DataDirectory, start: Start, syncs: Syncs) -> None:
+    times = iter([10.0, 12.5, 20.0, 20.75, 30.0, 9999.0])
+    disk = start(Disk(directory, sync=syncs, clock=lambda: next(times)))
 
-    for zxid in (1, 2):
+    for zxid in (1, 2, 3):
         disk.append(zxid, zxid)
         assert disk.report() == zxid
 
-    assert [(w["took_ms"], w["threshold_ms"]) for w in disk.log.warnings] == [(2500, 1000)]
-    assert (disk.thread.syncs, disk.thread.slow_syncs) == (2, 1)
-    assert (disk.thread.sync_ms_sum, disk.thread.sync_ms_max) == (3250, 2500)
+    assert [took_us for _, took_us in disk.syncs] == [2_500_000, 750_000, 2**31 - 1]
 
 
 class Snapshots:

@@ -1,0 +1,184 @@
+"""The log's disk as the server's loop sees it: batches go to a process that writes them, its reports come back.
+
+Nothing here waits. What the process has not taken yet is kept here; how much that can be is bounded by how many writes
+may be outstanding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from corral.base.records import record
+from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
+
+
+@record
+class LogSettings:
+    """How the log is written; see `LogWriter` for the meaning of each."""
+
+    directory: str
+    pre_alloc_bytes: int = 64 << 20
+    size_limit: int = -1
+    force_sync: bool = True
+    flush_delay_ms: int = 0
+    poll_ms: int = 0
+    batch_max: int = 1000
+
+
+class LogDisk(asyncio.Protocol):
+    """Appends to the log. on_synced(zxid) and on_failed(why) are called on the loop.
+
+    warn_ms: an fsync that takes longer is logged. inherited: descriptors that the process keeps open while it has
+    something to write, such as the lock on the directory.
+
+    syncs, sync_ms_sum, sync_ms_max count the fsyncs; slow_syncs those that took longer than warn_ms.
+    """
+
+    def __init__(
+        self,
+        settings: LogSettings,
+        on_synced: Callable[[int], None],
+        on_failed: Callable[[str], None],
+        log: Any,
+        warn_ms: int = 1000,
+        inherited: Sequence[int] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._on_synced = on_synced
+        self._on_failed = on_failed
+        self._log = log
+        self._warn_ms = warn_ms
+        self._inherited = inherited
+        self._clock = clock
+        self._process: subprocess.Popen[bytes]
+        self._transport: Any = None
+        self._received = b""
+        self._has_failed = False
+        self._is_stopping = False
+        self._gone: asyncio.Future[None]
+        self._waiting: deque[tuple[int, float]] = deque()
+        self.syncs = 0
+        self.sync_ms_sum = 0
+        self.sync_ms_max = 0
+        self.slow_syncs = 0
+
+    @property
+    def waiting_since(self) -> float:
+        """Since when the oldest append waits to be on disk, in monotonic seconds; 0 if none does."""
+        return self._waiting[0][1] if self._waiting else 0.0
+
+    @property
+    def pid(self) -> int:
+        """The process that writes."""
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start the process."""
+        loop = asyncio.get_running_loop()
+        self._gone = loop.create_future()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            settings = json.dumps({name: getattr(self._settings, name) for name in LogSettings.__slots__})
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "corral.server.logprocess", str(theirs.fileno()), settings],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), *self._inherited),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+        ours.setblocking(False)
+        await loop.create_unix_connection(lambda: self, sock=ours)
+
+    def append(self, frames: list[bytes], first: int, last: int) -> None:
+        """Append frames with zxids `first` to `last`, and report when they are on disk."""
+        if self._has_failed:
+            return
+        data = b"".join(frames)
+        self._waiting.append((last, self._clock()))
+        self._transport.write(TO_WRITER.pack(APPEND, first, last, len(frames), len(data)) + data)
+
+    def roll(self) -> None:
+        """Let the next append start a new file."""
+        if not self._has_failed:
+            self._transport.write(TO_WRITER.pack(ROLLED, 0, 0, 0, 0))
+
+    async def stop(self, timeout: float = 30.0) -> None:
+        """Let what was handed over be written, and the process end; after `timeout` seconds leave it to itself."""
+        self._is_stopping = True
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+        try:
+            await asyncio.wait_for(asyncio.shield(self._gone), timeout)
+        except TimeoutError:
+            self._log.error("the log's disk does not answer; what it has not confirmed may be lost", waited_s=timeout)
+            return
+        await asyncio.to_thread(self._process.wait)
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: Any) -> None:
+        """Have every write leave at once, not at the end of the loop's turn."""
+        self._transport = transport
+        transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the process's reports."""
+        if self._received:
+            data = self._received + data
+        at = 0
+        synced = 0
+        why: str | None = None
+        while why is None and len(data) - at >= FROM_WRITER.size:
+            kind, last, took_us, size = FROM_WRITER.unpack_from(data, at)
+            at += FROM_WRITER.size
+            if kind == SYNCED:
+                synced = last
+                if took_us >= 0:
+                    self._count(took_us // 1000, size)
+            elif len(data) - at < size:
+                at -= FROM_WRITER.size
+                break
+            else:
+                why = data[at : at + size].decode("utf-8", "replace")
+        self._received = data[at:]
+        if synced:
+            waiting = self._waiting
+            while waiting and waiting[0][0] <= synced:
+                waiting.popleft()
+            self._on_synced(synced)
+        if why is not None:
+            self._fail(why)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of the process: a failure unless it was told to end."""
+        if not self._is_stopping:
+            self._fail(f"the process that writes the log has ended, with exit code {self._process.poll()}")
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _fail(self, why: str) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            self._on_failed(why)
+
+    def _count(self, took_ms: int, size: int) -> None:
+        self.syncs += 1
+        self.sync_ms_sum += took_ms
+        if took_ms > self.sync_ms_max:
+            self.sync_ms_max = took_ms
+        if took_ms > self._warn_ms:
+            self.slow_syncs += 1
+            self._log.warning(
+                "slow disk: writes waited for the log's fsync, reads and heartbeats did not",
+                took_ms=took_ms, threshold_ms=self._warn_ms, key="fsync.warningthresholdms", bytes=size,
+                directory=self._settings.directory,
+            )  # fmt: skip
