@@ -16,8 +16,8 @@ QUOTA = b"/zookeeper/quota"
 CONFIG = b"/zookeeper/config"
 SYSTEM_PATHS = (ROOT, ZOOKEEPER, QUOTA, CONFIG)
 
-# Plain printable ASCII without a dot needs only the structural checks.
-_PLAIN = re.compile(rb"(?:/[!-\-0-~ ]+)+\Z").match
+# Printable ASCII without a component that starts with a dot: such a path has no fault.
+_PLAIN = re.compile(rb"(?:/[ -\-0-~][ -.0-~]*)+\Z").match
 _FORBIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]").search
 
 

@@ -20,7 +20,7 @@ from corral.tree.access import Access, AclTable, Identity
 from corral.tree.digest import Digest
 from corral.tree.node import AclList, Node
 from corral.tree.tree import Tree
-from corral.wire.schema import decoder
+from corral.wire.schema import decoder, encode
 from corral.wire.txns import TxnBody
 
 
@@ -170,8 +170,18 @@ class WriteOp(Generic[R]):
         """Return the reply's body."""
         return b""
 
-    def perform(self, cx: Preparing, request: R) -> tuple[int, TxnBody, bytes]:
-        """Prepare and apply to the overlay; return the transaction's type and body, and the reply's body."""
+    def take(self, cx: Preparing, buf: bytes, at: int, end: int) -> tuple[int, bytes, bytes]:
+        """Decode, prepare and apply the request in `buf[at:end]`; what it returns and raises is as `perform`'s.
+
+        Undecodable bytes are a WireError or struct.error, raised before anything has happened.
+        """
+        return self.perform(cx, self.decode(buf, at, end)[0])
+
+    def perform(self, cx: Preparing, request: R) -> tuple[int, bytes, bytes]:
+        """Prepare and apply to the overlay; return the transaction's type and its encoded body, and the reply's body.
+
+        Raises ZooKeeperError.
+        """
         kind, body = self.prepare(cx, request)
         cx.type = kind
-        return kind, body, self.respond(body, self.apply(cx.view, cx, body))
+        return kind, encode(body), self.respond(body, self.apply(cx.view, cx, body))

@@ -23,10 +23,14 @@ from corral.tree.node import (
     with_creates_raised,
 )
 from corral.wire.client import CreateRequest, CreateTtlRequest
+from corral.wire.data import ACL, OPEN_ACL
 from corral.wire.opcodes import CREATE, CREATE2, CREATE_CONTAINER, CREATE_PERM, CREATE_TTL
+from corral.wire.schema import encode, unpacker
 from corral.wire.txns import CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBody
 
-_INT = struct.Struct(">i")
+_pack_int = struct.Struct(">i").pack
+_pack_end = struct.Struct(">?i").pack
+_unpack_request = unpacker(CreateRequest)
 
 EPHEMERAL_FLAGS = (1, 3)
 SEQUENTIAL_FLAGS = (2, 3, 6)
@@ -46,51 +50,85 @@ class CreateOp(WriteOp[Any]):
         self.txns = {code: body}
         self.has_stat = has_stat
         self.result = CREATE2 if has_stat else CREATE
+        self.is_plain = body is CreateTxn and code != CREATE_TTL
         if code == CREATE_TTL:
             self.request = CreateTtlRequest
         super().__init__()
 
+    def take(self, cx: Preparing, buf: bytes, at: int, end: int) -> tuple[int, bytes, bytes]:
+        if not self.is_plain:
+            return super().take(cx, buf, at, end)
+        asked, data, acls, flags, stop = _unpack_request(buf, at, end)
+        path, parent_path, parent, stored, creates = self._check(cx, asked, data, acls, flags, -1)
+        is_ephemeral = flags in EPHEMERAL_FLAGS
+        kind = cx.type = self.code
+        if stored is not OPEN_ACL:
+            body = encode(CreateTxn(path, data, stored, is_ephemeral, creates))
+        else:
+            # The transaction is the request but for its end, and maybe its path: its bytes serve for both.
+            if path is not asked:
+                body = _pack_int(len(path)) + path + buf[at + 4 + len(asked) : stop - 4]
+            else:
+                body = buf[at : stop - 4]
+            body += _pack_end(is_ephemeral, creates)
+        owner = cx.client_id if is_ephemeral else 0
+        node = Node(new_body(data, cx.zxid, cx.time, owner), cx.view.acls.intern(stored), owner)
+        cx.view.add(path, node, parent_path, parent, with_child_added(parent.body, creates, cx.zxid))
+        reply = _pack_int(len(path)) + path
+        return kind, body, reply + node.body[-68:] if self.has_stat else reply
+
     def prepare(self, cx: Preparing, request: CreateRequest | CreateTtlRequest) -> tuple[int, TxnBody]:
         flags = request.flags
         ttl = request.ttl if isinstance(request, CreateTtlRequest) else -1
+        data = request.data
+        path, _, _, acl, creates = self._check(cx, request.path, data, request.acl, flags, ttl)
+        if self.code == CREATE_CONTAINER:
+            return self.code, CreateContainerTxn(path, data, acl, creates)
+        if self.code == CREATE_TTL and flags in TTL_FLAGS:
+            return self.code, CreateTtlTxn(path, data, acl, creates, ttl)
+        kind = CREATE2 if self.code == CREATE_TTL else self.code
+        return kind, CreateTxn(path, data, acl, flags in EPHEMERAL_FLAGS, creates)
+
+    def _check(
+        self, cx: Preparing, path: bytes, data: bytes | None, acls: list[ACL] | None, flags: int, ttl: int
+    ) -> tuple[bytes, bytes, Node, list[ACL], int]:
+        """Return the node's path, its parent's and the parent, the list to store and the parent's creates after it.
+
+        Raises ZooKeeperError.
+        """
         if flags:
             _check_mode(cx, flags, ttl)
         elif ttl >= 0:
             raise BadArguments(f"TTL {ttl} for a node without TTL")
-        path = request.path
         slash = path.rfind(b"/")
         if slash < 0 or b"\0" in path:
             raise BadArguments(f"invalid path {path!r}")
-        acl = cx.access.fix_up(request.acl, cx.identities)
+        acl = acls if acls is OPEN_ACL else cx.access.fix_up(acls, cx.identities)
         parent_path = path[:slash] or ROOT
-        parent = cx.view.get(parent_path)
+        view = cx.view
+        parent = view.get(parent_path)
         if parent is None:
             raise NoNode(f"the parent of {path!r} does not exist")
-        cx.require(parent.acl, CREATE_PERM, parent_path)
+        if not parent.acl.world & CREATE_PERM:
+            cx.require(parent.acl, CREATE_PERM, parent_path)
         creates = creates_of(parent.body)
         if flags in SEQUENTIAL_FLAGS:
             path += b"%010d" % creates
         validate_path(path)
-        if cx.view.get(path) is not None:
+        if view.get(path) is not None:
             raise NodeExists(f"{path!r} exists")
         if parent.owner and is_session(parent.owner):
             raise NoChildrenForEphemerals(f"{parent_path!r} is ephemeral")
         if cx.options.enforce_quota:
-            check_quota(cx, path, 1, len(request.data or b""))
-        count = to_int32(creates + 1)
-        if self.code == CREATE_CONTAINER:
-            return self.code, CreateContainerTxn(path, request.data, acl, count)
-        if self.code == CREATE_TTL and flags in TTL_FLAGS:
-            return self.code, CreateTtlTxn(path, request.data, acl, count, ttl)
-        kind = CREATE2 if self.code == CREATE_TTL else self.code
-        return kind, CreateTxn(path, request.data, acl, flags in EPHEMERAL_FLAGS, count)
+            check_quota(cx, path, 1, len(data or b""))
+        return path, parent_path, parent, acl, to_int32(creates + 1)
 
     def apply(self, view: View, stamp: Stamp, body: Any) -> Node | None:
         return apply_create(view, stamp, body)
 
     def respond(self, body: Any, node: Node | None) -> bytes:
         path: bytes = body.path
-        reply = _INT.pack(len(path)) + path
+        reply = _pack_int(len(path)) + path
         return reply + stat_of(node.body) if self.has_stat and node is not None else reply
 
 

@@ -13,9 +13,12 @@ from corral.ops.limits import check_quota
 from corral.tree.node import Node, data_length, next_version, stat_of, version_of, with_data
 from corral.wire.client import SetDataRequest
 from corral.wire.opcodes import GET_DATA, READ, SET_DATA, WRITE
+from corral.wire.schema import unpacker
 from corral.wire.txns import SetDataTxn, TxnBody
 
 _unpack_int = struct.Struct(">i").unpack_from
+_pack_int = struct.Struct(">i").pack
+_unpack_request = unpacker(SetDataRequest)
 
 
 def path_and_watch(buf: bytes, at: int, end: int) -> tuple[bytes, int]:
@@ -56,19 +59,32 @@ class SetData(WriteOp[SetDataRequest]):
     in_multi = True
     result = SET_DATA
 
+    def take(self, cx: Preparing, buf: bytes, at: int, end: int) -> tuple[int, bytes, bytes]:
+        # The transaction is the request with the new version for the expected one: its bytes serve for both.
+        path, data, expected, stop = _unpack_request(buf, at, end)
+        node, version = self._check(cx, path, data, expected)
+        body = with_data(node.body, data, version, cx.zxid, cx.time)
+        cx.view.set_data(path, node, body)
+        return SET_DATA, buf[at : stop - 4] + _pack_int(version), body[-68:]
+
     def prepare(self, cx: Preparing, request: SetDataRequest) -> tuple[int, TxnBody]:
-        path = request.path
-        node = cx.view.get(path)
+        _, version = self._check(cx, request.path, request.data, request.version)
+        return SET_DATA, SetDataTxn(request.path, request.data, version)
+
+    def _check(self, cx: Preparing, path: bytes, data: bytes | None, expected: int) -> tuple[Node, int]:
+        """Return the node that may be changed, and its new version. Raises ZooKeeperError."""
+        node: Node | None = cx.view.get(path)
         if node is None:
             validate_path(path)
             raise NoNode(f"{path!r} does not exist")
-        cx.require(node.acl, WRITE, path)
+        if not node.acl.world & WRITE:
+            cx.require(node.acl, WRITE, path)
         if cx.options.enforce_quota:
-            check_quota(cx, path, 0, len(request.data or b"") - data_length(node.body))
+            check_quota(cx, path, 0, len(data or b"") - data_length(node.body))
         version = version_of(node.body)
-        if request.version != -1:
-            check_version(path, request.version, version)
-        return SET_DATA, SetDataTxn(path, request.data, next_version(version))
+        if expected != -1:
+            check_version(path, expected, version)
+        return node, next_version(version)
 
     def apply(self, view: View, stamp: Stamp, body: SetDataTxn) -> Node | None:
         node = view.get(body.path)

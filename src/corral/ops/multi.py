@@ -23,7 +23,7 @@ from corral.wire.opcodes import (
     MULTI_READ,
 )
 from corral.wire.schema import decode, encode, encoder
-from corral.wire.txns import ErrorTxn, MultiTxn, SubTxn, TxnBody, TxnHeader, Unread
+from corral.wire.txns import ErrorTxn, MultiTxn, SubTxn, TxnHeader, Unread
 
 _HEADER = struct.Struct(">i?i")
 _ERROR = struct.Struct(">i?ii")
@@ -56,7 +56,7 @@ class Multi(WriteOp[Raw]):
         self._by_txn = by_txn
         self.decode = lambda buf, at, end: (Raw(buf[at:end]), end)
 
-    def perform(self, cx: Preparing, request: Raw) -> tuple[int, TxnBody, bytes]:
+    def perform(self, cx: Preparing, request: Raw) -> tuple[int, bytes, bytes]:
         try:
             subs = self._split(request.bytes)
         except (WireError, struct.error) as error:
@@ -70,9 +70,9 @@ class Multi(WriteOp[Raw]):
             except ZooKeeperError as error:
                 cx.view.rollback(digest)
                 return MULTI, *_failure(done, error.code, len(subs))
-            done.append(SubTxn(kind, encode(body)))
+            done.append(SubTxn(kind, body))
             replies.append(_HEADER.pack(op.result, False, 0) + reply)
-        return MULTI, MultiTxn(done), b"".join(replies) + _END
+        return MULTI, encode(MultiTxn(done)), b"".join(replies) + _END
 
     def apply(self, view: View, stamp: Stamp, body: MultiTxn) -> Node | None:
         subs = body.txns or []
@@ -116,13 +116,13 @@ class Multi(WriteOp[Raw]):
         return self._parts[CREATE_CONTAINER if flags == CONTAINER_FLAG else CREATE], request
 
 
-def _failure(done: list[SubTxn], code: int, count: int) -> tuple[TxnBody, bytes]:
+def _failure(done: list[SubTxn], code: int, count: int) -> tuple[bytes, bytes]:
     """Return the transaction and reply of a multi whose operation after `done` failed with `code`."""
     after = count - len(done) - 1
     codes = [0] * len(done) + [code] + [RUNTIME_INCONSISTENCY] * after
     subs = done + [SubTxn(ERROR, _encode_error(ErrorTxn(c))) for c in codes[len(done) :]]
     reply = b"".join(_ERROR.pack(-1, False, c, c) for c in codes)
-    return MultiTxn(subs), reply + _END
+    return encode(MultiTxn(subs)), reply + _END
 
 
 class MultiRead(ReadOp):

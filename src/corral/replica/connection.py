@@ -159,29 +159,22 @@ class Connection:
                 return
         replica = self.replica
         reads = self.reads
+        queue = self.queue
         serving = replica.serving
         limit = replica.frame_bytes_max
         zxid = replica.tree.zxid
-        queue = self.queue
-        writes = self.writes
-        submit = replica.pipeline.submit
-        outstanding = replica.pipeline.outstanding
-        outstanding_max = replica.config.global_outstanding_limit
-        wall = now + replica.wall_offset
-        session = self.session
-        assert session is not None
         append = self.out.append
-        counts = replica.metrics.op_counts
+        metrics = replica.metrics
+        counts = metrics.op_counts
         turn = TURN_MAX
-        served = 0
-        op = xid = 0
+        served = op = xid = size = 0
+        body = b""
         while end - at >= 12:
             size, xid, op = _unpack_head(data, at)
             stop = at + 4 + size
             if stop > end or size < 8 or size > limit:
                 if stop > end or not self._is_admitted(size, op):
                     break
-                session.heard = now
             read = reads.get(op)
             if read is not None and not queue:
                 try:
@@ -196,18 +189,16 @@ class Connection:
                 served += 1
                 counts[op] = counts.get(op, 0) + 1
             else:
-                write = writes.get(op)
+                write = self.writes.get(op)
                 if write is not None and op != CLOSE_SESSION:
                     counts[op] = counts.get(op, 0) + 1
                     try:
-                        submit(self, session, xid, write, data, at + 12, stop, now, wall)
+                        if replica.pipeline.submit(self, xid, write, data, at + 12, stop, now):
+                            self._throttle()
                     except (WireError, struct.error):
                         self._in_order(xid, MARSHALLING, b"", now)
-                    if len(outstanding) > outstanding_max:
-                        self._throttle()
                 else:
                     self._other(read, op, xid, data, at + 12, stop, now)
-                    writes = self.writes
                 reads = self.reads
                 if self.is_closing or self.is_unread:
                     at = stop
@@ -221,9 +212,16 @@ class Connection:
             self.last_op = op
             self.last_xid = xid
             self.received += handled
-            replica.metrics.packets_received += handled
+            metrics.packets_received += handled
             if served:
-                self._served(served, zxid, now)
+                self.sent += served
+                self.last_zxid = zxid
+                self.last_response_at = now
+                self.latency_count += served
+                self.last_latency = self.latency_min = 0
+                metrics.reads_at_once += served
+                metrics.packets_sent += served
+                metrics.response_sized(16 + len(body))
         if self.is_closing:
             return
         if at < end:
@@ -232,17 +230,6 @@ class Connection:
                 self._partial(rest)
             else:
                 self._leave(rest)
-
-    def _served(self, served: int, zxid: int, now: int) -> None:
-        self.sent += served
-        self.last_zxid = zxid
-        self.last_response_at = now
-        self.latency_count += served
-        self.last_latency = self.latency_min = 0
-        metrics = self.replica.metrics
-        metrics.reads_at_once += served
-        metrics.packets_sent += served
-        metrics.response_sized(len(self.out[-1]) + 16)
 
     def _leave(self, rest: bytes) -> None:
         self.backlog = rest
@@ -395,7 +382,7 @@ class Connection:
         except WireError:
             self._in_order(xid, MARSHALLING, b"", now)
             return
-        if not self.replica.pipeline.sync(self, xid, SYNC, encode(path), now):
+        if not self.replica.pipeline.sync(self, xid, encode(path), now):
             self._reply(xid, self.replica.tree.zxid, 0, encode(path))
 
     def _in_order(self, xid: int, err: int, body: bytes, now: int) -> None:

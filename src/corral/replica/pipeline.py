@@ -28,9 +28,10 @@ from corral.tree.digest import DIGEST_VERSION
 from corral.tree.node import to_int64
 from corral.tree.overlay import Overlay
 from corral.tree.tree import Change, SessionChange, Tree
+from corral.wire.client import PathRequest
 from corral.wire.opcodes import CLOSE_SESSION, CREATE_SESSION, DELETE, DELETE_CONTAINER, ERROR, MULTI
 from corral.wire.schema import encode, encoder
-from corral.wire.txns import CreateSessionTxn, DeleteTxn, ErrorTxn, MultiTxn, SubTxn, Unread
+from corral.wire.txns import CreateSessionTxn, DeleteTxn, ErrorTxn, MultiTxn, SubTxn
 
 if TYPE_CHECKING:
     from corral.replica.connection import Connection
@@ -43,6 +44,7 @@ WRITE: Final = 0
 CONNECT: Final = 1
 CLOSE: Final = 2
 SYNC: Final = 3
+_ANSWERED: Final = (WRITE, SYNC)
 DIGEST_EVERY: Final = 128
 DIGESTS_KEPT: Final = 1024
 _NO_CHANGES: Final[list[Change]] = []
@@ -50,26 +52,31 @@ _NO_SESSIONS: Final[list[SessionChange]] = []
 
 
 class Entry:
-    """A write, or a sync, that waits for agreement. conn: who is answered, None for the server's own."""
+    """A write, or a sync, that waits for agreement.
+
+    conn: who is answered, None for the server's own. session, xid: whose request it is. at: when it came, in monotonic
+    ms. err, reply: the answer. changes, session_changes: what it does to the tree; digest: of the tree after it.
+    """
 
     __slots__ = (
-        "at", "changes", "code", "conn", "digest", "err", "kind", "op", "reply", "session", "session_changes", "xid",
-        "zxid",
+        "at", "changes", "conn", "digest", "err", "kind", "reply", "session", "session_changes", "xid", "zxid",
     )  # fmt: skip
 
-    def __init__(self, kind: int, conn: Connection | None, session: int, xid: int, op: int, zxid: int, at: int) -> None:
+    def __init__(
+        self, kind: int, conn: Connection | None, session: int, xid: int, zxid: int, at: int, err: int, reply: bytes,
+        changes: list[Change], session_changes: list[SessionChange], digest: int,
+    ) -> None:  # fmt: skip
         self.kind = kind
         self.conn = conn
         self.session = session
         self.xid = xid
-        self.op = op
         self.zxid = zxid
         self.at = at
-        self.err = 0
-        self.reply = b""
-        self.changes = _NO_CHANGES
-        self.session_changes = _NO_SESSIONS
-        self.digest = 0
+        self.err = err
+        self.reply = reply
+        self.changes = changes
+        self.session_changes = session_changes
+        self.digest = digest
 
 
 class Pipeline:
@@ -84,6 +91,7 @@ class Pipeline:
         tracker: SessionTracker,
         agreement: Solo,
         metrics: Metrics,
+        outstanding_max: int,
     ) -> None:
         self.tree = tree
         self.overlay = Overlay(tree)
@@ -95,75 +103,77 @@ class Pipeline:
         self._metrics = metrics
         self._options = options
         self._txn_bytes_max = options.txn_bytes_max
+        self._outstanding_max = outstanding_max
         self._cx = Preparing(tree, self.overlay, access, options)
 
-    def submit(
-        self, conn: Connection, session: Session, xid: int, op: WriteOp[Any], buf: bytes, at: int, end: int, now: int,
-        wall: int,
-    ) -> None:  # fmt: skip
-        """Take a client's write. Raises WireError or struct.error if it cannot be decoded; nothing happened then."""
-        request = op.decode(buf, at, end)[0]
-        self._cx.identities = conn.identities
-        entry = Entry(WRITE, conn, session.id, xid, op.code, 0, now)
-        self._prepare(entry, op, request, wall, session)
-        conn.queue.append(entry)
+    def submit(self, conn: Connection, xid: int, op: WriteOp[Any], buf: bytes, at: int, end: int, now: int) -> bool:
+        """Take a client's write; tell whether more is outstanding now than should be.
 
-    def sync(self, conn: Connection, xid: int, op: int, reply: bytes, now: int) -> bool:
+        Raises WireError or struct.error if it cannot be decoded; nothing happened then.
+        """
+        session = conn.session
+        assert session is not None
+        self._cx.identities = conn.identities
+        wall = now + conn.replica.wall_offset
+        conn.queue.append(self._prepare(WRITE, conn, session.id, xid, op, buf, at, end, now, wall, session.is_closing))
+        return len(self.outstanding) > self._outstanding_max
+
+    def sync(self, conn: Connection, xid: int, reply: bytes, now: int) -> bool:
         """Let a sync wait for all writes before it; False if there are none, and it can be answered at once."""
         if not self.outstanding:
             return False
-        entry = Entry(SYNC, conn, conn.session_id, xid, op, self.outstanding[-1].zxid, now)
-        entry.reply = reply
+        last = self.outstanding[-1]
+        entry = Entry(SYNC, conn, conn.session_id, xid, last.zxid, now, 0, reply, _NO_CHANGES, _NO_SESSIONS, 0)
         self.outstanding.append(entry)
         conn.queue.append(entry)
         return True
 
     def create_session(self, conn: Connection, session: int, timeout: int, now: int, wall: int) -> None:
         """Propose a new session; its connection is answered when it is committed."""
-        entry = Entry(CONNECT, conn, session, 0, CREATE_SESSION, 0, now)
-        self._prepare(entry, self._registry.writes[CREATE_SESSION], CreateSessionTxn(timeout), wall, None)
+        body = encode(CreateSessionTxn(timeout))
+        op = self._registry.writes[CREATE_SESSION]
+        self._prepare(CONNECT, conn, session, 0, op, body, 0, len(body), now, wall)
 
     def close_session(self, session: Session, conn: Connection | None, xid: int, now: int, wall: int) -> None:
         """Propose the end of a session. conn: who asked for it, None if it has expired."""
         session.is_closing = True
         for paths in self._too_many(self.overlay.ephemerals_of(session.id)):
             self._delete_all(session.id, paths, now, wall)
-        entry = Entry(CLOSE, conn, session.id, xid, CLOSE_SESSION, 0, now)
-        self._prepare(entry, self._registry.writes[CLOSE_SESSION], Unread(), wall, None)
+        op = self._registry.writes[CLOSE_SESSION]
+        entry = self._prepare(CLOSE, conn, session.id, xid, op, b"", 0, 0, now, wall)
         if conn is not None:
             conn.queue.append(entry)
 
     def delete_container(self, path: bytes, now: int, wall: int) -> None:
         """Propose to delete an empty container or expired TTL node; a child that appeared meanwhile prevents it."""
         op = self._registry.writes[DELETE_CONTAINER]
+        body = encode(PathRequest(path))
         cx = self._cx
         cx.is_internal = True
         try:
-            self._prepare(Entry(WRITE, None, 0, 0, op.code, 0, now), op, _PathOnly(path), wall, None)
+            self._prepare(WRITE, None, 0, 0, op, body, 0, len(body), now, wall)
         finally:
             cx.is_internal = False
 
     def committed(self, zxid: int, now: int) -> None:
         """Install and answer everything up to `zxid`."""
         outstanding = self.outstanding
-        tree = self.tree
+        commit = self.overlay.commit
         latencies: dict[int, int] = {}
         while outstanding and outstanding[0].zxid <= zxid:
             entry = outstanding.popleft()
-            if entry.kind != SYNC:
-                changes = entry.changes
-                tree.install(changes, entry.session_changes, entry.zxid, entry.digest)
-                if changes:
-                    self.overlay.committed(changes)
+            kind = entry.kind
+            if kind != SYNC:
+                commit(entry.changes, entry.session_changes, entry.zxid, entry.digest)
                 if not entry.zxid % DIGEST_EVERY:
                     self.digests.append((entry.zxid, entry.digest))
             latency = now - entry.at
             latencies[latency] = latencies.get(latency, 0) + 1
             conn = entry.conn
-            if entry.kind == WRITE or entry.kind == SYNC:
+            if kind in _ANSWERED:
                 if conn is not None and conn.queue:
                     conn.complete(entry, latency)
-            elif entry.kind == CONNECT:
+            elif kind == CONNECT:
                 assert conn is not None
                 conn.session_opened(entry.session, now)
             else:
@@ -172,41 +182,46 @@ class Pipeline:
             self._metrics.update_latency.add_many(latency, times)
             self._metrics.latency.add_many(latency, times)
 
-    def _prepare(self, entry: Entry, op: WriteOp[Any], request: Any, wall: int, session: Session | None) -> None:
-        """Check, number and propose a write. session: the one that must not be closing."""
+    def _prepare(
+        self, kind: int, conn: Connection | None, session_id: int, xid: int, op: WriteOp[Any], buf: bytes, at: int,
+        end: int, now: int, wall: int, is_refused: bool = False,
+    ) -> Entry:  # fmt: skip
+        """Check, number and propose the write that `buf[at:end]` asks for. is_refused: its session is closing.
+
+        Raises WireError or struct.error if it cannot be decoded; nothing happened then.
+        """
         cx = self._cx
         overlay = self.overlay
-        zxid = self._agreement.proposed + 1
-        cx.client_id = entry.session
+        agreement = self._agreement
+        zxid = agreement.proposed + 1
+        cx.client_id = session_id
         cx.zxid = zxid
         cx.time = wall
         overlay.begin()
-        before = overlay.digest.value
+        digest = overlay.digest
+        before = digest.value
         try:
-            if session is not None and session.is_closing:
-                raise SessionExpired(f"session 0x{session.id:x} is closing")
-            kind, record, entry.reply = op.perform(cx, request)
-            body = encode(record)
+            if is_refused:
+                raise SessionExpired(f"session 0x{session_id:x} is closing")
+            txn, body, reply = op.take(cx, buf, at, end)
             if len(body) > self._txn_bytes_max:
                 overlay.rollback(before)
                 raise MarshallingError(f"a transaction of {len(body)} bytes would be too long to read back")
         except ZooKeeperError as error:
-            entry.err = error.code
-            entry.reply = b""
-            entry.changes = _NO_CHANGES
-            kind = ERROR
-            body = _encode_error(ErrorTxn(error.code))
+            err = error.code
+            reply = b""
+            entry = _header(session_id, xid, zxid, wall, ERROR) + _encode_error(ErrorTxn(err))
+            changes, session_changes = _NO_CHANGES, _NO_SESSIONS
         else:
-            entry.changes = overlay.changes
-            if overlay.session_changes:
-                entry.session_changes = overlay.session_changes
-        digest = entry.digest = overlay.digest.value
-        txn = _header(entry.session, entry.xid, zxid, wall, kind) + body
-        if kind != ERROR and overlay.digest.enabled:
-            txn += _digest(DIGEST_VERSION, to_int64(digest))
-        entry.zxid = zxid
-        self._agreement.propose(zxid, frame(txn))
-        self.outstanding.append(entry)
+            err = 0
+            entry = _header(session_id, xid, zxid, wall, txn) + body
+            changes, session_changes = overlay.changes, overlay.session_changes
+            if digest.enabled:
+                entry += _digest(DIGEST_VERSION, to_int64(digest.value))
+        agreement.propose(zxid, frame(entry))
+        made = Entry(kind, conn, session_id, xid, zxid, now, err, reply, changes, session_changes, digest.value)
+        self.outstanding.append(made)
+        return made
 
     def _too_many(self, paths: list[bytes]) -> list[list[bytes]]:
         """Cut off the paths that would not fit the transaction of a session's close, in parts that fit one."""
@@ -223,8 +238,8 @@ class Pipeline:
 
     def _delete_all(self, session: int, paths: list[bytes], now: int, wall: int) -> None:
         subs = [SubTxn(DELETE, encode(DeleteTxn(path))) for path in paths]
-        op = _Prepared(self._registry.by_txn[MULTI], MultiTxn(subs), self._registry)
-        self._prepare(Entry(WRITE, None, session, 0, DELETE, 0, now), op, None, wall, None)
+        op = _Prepared(self._registry.by_txn[MULTI], MultiTxn(subs))
+        self._prepare(WRITE, None, session, 0, op, b"", 0, 0, now, wall)
 
     def _session_closed(self, entry: Entry, latency: int) -> None:
         session = self._tracker.sessions.get(entry.session)
@@ -239,13 +254,6 @@ class Pipeline:
             owner.session_expired()
 
 
-class _PathOnly:
-    __slots__ = ("path",)
-
-    def __init__(self, path: bytes) -> None:
-        self.path = path
-
-
 class _Prepared(WriteOp[None]):
     """A transaction of the server's own making, that needs no check."""
 
@@ -253,11 +261,11 @@ class _Prepared(WriteOp[None]):
     name = "multi"
     lop = "MULT"
 
-    def __init__(self, op: WriteOp[Any], body: MultiTxn, registry: Registry) -> None:
+    def __init__(self, op: WriteOp[Any], body: MultiTxn) -> None:
         self._op = op
         self._body = body
 
-    def perform(self, cx: Preparing, request: None) -> tuple[int, Any, bytes]:
+    def take(self, cx: Preparing, buf: bytes, at: int, end: int) -> tuple[int, bytes, bytes]:
         cx.type = MULTI
         self._op.apply(cx.view, cx, self._body)
-        return MULTI, self._body, b""
+        return MULTI, encode(self._body), b""

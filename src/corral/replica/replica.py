@@ -85,7 +85,9 @@ class Replica:
         self.serving = Serving(tree, access, options)
         self.tracker = SessionTracker(config.tick_time_ms)
         self.agreement = Solo(tree.zxid)
-        self.pipeline = Pipeline(tree, registry, access, options, self.tracker, self.agreement, metrics)
+        self.pipeline = Pipeline(
+            tree, registry, access, options, self.tracker, self.agreement, metrics, config.global_outstanding_limit
+        )
         self.reaper = Reaper(config, tree, self.pipeline)
         self.connections: dict[Connection, None] = {}
         self.by_address: dict[str, int] = {}

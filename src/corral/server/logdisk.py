@@ -15,13 +15,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from corral.base.records import record
 from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
 
 
-@record
+@dataclass(frozen=True)
 class LogSettings:
     """How the log is written; see `LogWriter` for the meaning of each."""
 
@@ -88,8 +88,8 @@ class LogDisk(asyncio.Protocol):
         self._gone = loop.create_future()
         ours, theirs = socket.socketpair()
         with theirs:
-            settings = json.dumps({name: getattr(self._settings, name) for name in LogSettings.__slots__})
-            self._process = subprocess.Popen(
+            settings = json.dumps(asdict(self._settings))
+            self._process = subprocess.Popen(  # noqa: ASYNC220  # It is the pipe to it that must not wait.
                 [sys.executable, "-P", "-m", "corral.server.logprocess", str(theirs.fileno()), settings],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *self._inherited),
@@ -111,15 +111,17 @@ class LogDisk(asyncio.Protocol):
         if not self._has_failed:
             self._transport.write(TO_WRITER.pack(ROLLED, 0, 0, 0, 0))
 
-    async def stop(self, timeout: float = 30.0) -> None:
-        """Let what was handed over be written, and the process end; after `timeout` seconds leave it to itself."""
+    async def stop(self, patience_s: float = 30.0) -> None:
+        """Let what was handed over be written, and the process end; after `patience_s` leave it to itself."""
         self._is_stopping = True
         if not self._transport.is_closing():
             self._transport.write_eof()
         try:
-            await asyncio.wait_for(asyncio.shield(self._gone), timeout)
+            await asyncio.wait_for(asyncio.shield(self._gone), patience_s)
         except TimeoutError:
-            self._log.error("the log's disk does not answer; what it has not confirmed may be lost", waited_s=timeout)
+            self._log.error(
+                "the log's disk does not answer; what it has not confirmed may be lost", waited_s=patience_s
+            )
             return
         await asyncio.to_thread(self._process.wait)
 

@@ -67,10 +67,6 @@ class Node:
 
     # The turn.
 
-    def has_work(self) -> bool:
-        """Tell whether the core has produced something that the end of the turn must deal with."""
-        return not self._is_scheduled and self.replica.has_output()
-
     def schedule(self) -> None:
         """Deal with effects at the end of this turn."""
         if not self._is_scheduled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from corral.replica.connection import UP, Connection
@@ -53,14 +54,14 @@ class Peer(asyncio.Protocol):
                 return
             data = self._take_first(data)
         node = self.node
-        conn.receive(data, node.now())
+        conn.receive(data, int(monotonic() * 1000))
         out = conn.out
         if out:
             self.transport.write(b"".join(out) if len(out) > 1 else out[0])
             out.clear()
         if conn.backlog or conn.is_unread or conn.is_closing:
             self.obey(conn)
-        if node.has_work():
+        if node.replica.has_output():
             node.schedule()
 
     def obey(self, conn: Connection) -> None:
@@ -68,7 +69,7 @@ class Peer(asyncio.Protocol):
         out = conn.out
         transport = self.transport
         if out:
-            transport.write(b"".join(out))
+            transport.write(b"".join(out) if len(out) > 1 else out[0])
             out.clear()
             if self.is_stuffed and 0 < self.node.config.outbuffer_max < transport.get_write_buffer_size():
                 self.node.cut_off_slow(conn, transport.get_write_buffer_size())
@@ -76,6 +77,8 @@ class Peer(asyncio.Protocol):
                 return
         if conn.is_closing:
             transport.close()
+            return
+        if not (conn.is_unread or conn.backlog or self.is_stuffed or self.is_paused):
             return
         if conn.backlog and not conn.is_unread and not self.is_stuffed and conn.state == UP and not self.is_resuming:
             self.is_resuming = True
@@ -89,7 +92,7 @@ class Peer(asyncio.Protocol):
             return
         conn.resume(self.node.now())
         self.obey(conn)
-        if self.node.has_work():
+        if self.node.replica.has_output():
             self.node.schedule()
 
     def _pause_or_resume(self, conn: Connection) -> None:

@@ -23,23 +23,27 @@ class Digest:
         self.value = value
         self._known: dict[bytes, int] = {}
 
-    def added(self, path: bytes, node: Node) -> None:
-        """Count a new node."""
+    def added(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
+        """Count a new node, and its parent's change to `parent_body`."""
         if self.enabled:
-            digest = node_digest(path, node.body, node.owner)
             known = self._known
+            old = known.get(parent_path, -1)
+            if old < 0:
+                old = node_digest(parent_path, parent.body, parent.owner)
             if len(known) >= _REMEMBERED_MAX:
                 known.clear()
-            known[path] = digest
-            self.value = (self.value + digest) & _MASK
+            known[path] = digest = node_digest(path, node.body, node.owner)
+            known[parent_path] = new = node_digest(parent_path, parent_body, parent.owner)
+            self.value = (self.value + digest + new - old) & _MASK
 
-    def removed(self, path: bytes, node: Node) -> None:
-        """Uncount a node."""
+    def removed(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
+        """Uncount a node, and count its parent's change to `parent_body`."""
         if self.enabled:
             digest = self._known.pop(path, -1)
             if digest < 0:
                 digest = node_digest(path, node.body, node.owner)
             self.value = (self.value - digest) & _MASK
+            self.changed(parent_path, parent, parent_body)
 
     def changed(self, path: bytes, node: Node, body: bytes) -> None:
         """Count a node's change from its body to `body`."""

@@ -35,6 +35,15 @@ _TAIL = struct.Struct(">iq")
 _COUNTS = struct.Struct(">iiqii")
 _COUNTERS = struct.Struct(">iiq")
 _NONE: Final = b"\0\0\0\0"
+_pack_int = _INT.pack
+_pack_stat = _STAT.pack
+_pack_child = _CHILD.pack
+_pack_data_head = _DATA_HEAD.pack
+_pack_counters = _COUNTERS.pack
+_unpack_int = _INT.unpack_from
+_unpack_times = _TIMES.unpack_from
+_unpack_child = _CHILD.unpack_from
+_unpack_counts = _COUNTS.unpack_from
 
 
 class AclList:
@@ -92,26 +101,26 @@ def next_version(version: int) -> int:
 
 def new_body(data: bytes | None, zxid: int, time: int, owner: int) -> bytes:
     """Make the body of a node created by `zxid` at `time` (ms). owner: the true one; only a session is shown."""
-    shown = 0 if is_container(owner) or is_ttl(owner) else owner
+    shown = owner if owner and is_session(owner) else 0
     if data is None:
-        return b"\xff\xff\xff\xff" + _STAT.pack(zxid, zxid, time, time, 0, 0, 0, shown, 0, 0, zxid)
+        return b"\xff\xff\xff\xff" + _pack_stat(zxid, zxid, time, time, 0, 0, 0, shown, 0, 0, zxid)
     size = len(data)
-    return _INT.pack(size) + data + _STAT.pack(zxid, zxid, time, time, 0, 0, 0, shown, size, 0, zxid)
+    return _pack_int(size) + data + _pack_stat(zxid, zxid, time, time, 0, 0, 0, shown, size, 0, zxid)
 
 
 def with_data(body: bytes, data: bytes | None, version: int, zxid: int, time: int) -> bytes:
     """Return the body after a setData."""
     czxid, _, ctime = _TIMES.unpack_from(body, len(body) - 68)
     if data is not None and len(data) == len(body) - 72:
-        return b"".join((_INT.pack(len(data)), data, _DATA_HEAD.pack(czxid, zxid, ctime, time, version), body[-32:]))
+        return b"".join((_pack_int(len(data)), data, _pack_data_head(czxid, zxid, ctime, time, version), body[-32:]))
     size = -1 if data is None else len(data)
     return b"".join(
         (
-            _INT.pack(size),
+            _pack_int(size),
             data or b"",
-            _DATA_HEAD.pack(czxid, zxid, ctime, time, version),
+            _pack_data_head(czxid, zxid, ctime, time, version),
             body[-32:-16],
-            _INT.pack(len(data or b"")),
+            _pack_int(len(data or b"")),
             body[-12:],
         )
     )
@@ -125,7 +134,7 @@ def with_raw_data(body: bytes, data: bytes) -> bytes:
 
 def with_aversion(body: bytes, aversion: int) -> bytes:
     """Return the body after a setACL."""
-    return b"".join((body[:-28], _INT.pack(aversion), body[-24:]))
+    return b"".join((body[:-28], _pack_int(aversion), body[-24:]))
 
 
 def with_child_added(body: bytes, creates: int, zxid: int) -> bytes:
@@ -140,13 +149,13 @@ def with_child_added(body: bytes, creates: int, zxid: int) -> bytes:
     if creates > before:
         before = creates
         pzxid = zxid
-    return body[:-32] + _CHILD.pack(to_int32(2 * before - children), aversion, owner, size, children, pzxid)
+    return body[:-32] + _pack_child(to_int32(2 * before - children), aversion, owner, size, children, pzxid)
 
 
 def with_child_removed(body: bytes, zxid: int) -> bytes:
     """Return a parent's body after a delete under it."""
     cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
-    return body[:-32] + _CHILD.pack(to_int32(cversion + 1), aversion, owner, size, children - 1, max(pzxid, zxid))
+    return body[:-32] + _pack_child(to_int32(cversion + 1), aversion, owner, size, children - 1, max(pzxid, zxid))
 
 
 def with_creates_raised(body: bytes, creates: int, zxid: int) -> bytes:
@@ -154,7 +163,7 @@ def with_creates_raised(body: bytes, creates: int, zxid: int) -> bytes:
     cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
     if creates <= (cversion + children & 0xFFFFFFFF) >> 1:
         return body
-    return body[:-32] + _CHILD.pack(to_int32(2 * creates - children), aversion, owner, size, children, max(pzxid, zxid))
+    return body[:-32] + _pack_child(to_int32(2 * creates - children), aversion, owner, size, children, max(pzxid, zxid))
 
 
 def with_pzxid_raised(body: bytes, zxid: int) -> bytes:
@@ -271,7 +280,7 @@ def node_digest(path: bytes, body: bytes, owner: int) -> int:
                 body[4:-52],
                 body[-8:],
                 body[-52:-32],
-                _COUNTERS.pack((cversion + children & 0xFFFFFFFF) >> 1, aversion, owner),
+                _pack_counters((cversion + children & 0xFFFFFFFF) >> 1, aversion, owner),
             )
         )
     )

@@ -37,7 +37,6 @@ class Overlay:
         self.digest = Digest(tree.digest.enabled, tree.digest.value)
         self.changes: list[Change] = []
         self.session_changes: list[SessionChange] = []
-        self._undo: list[tuple[bytes, Node | None]] = []
 
     def get(self, path: bytes) -> Node | None:
         """Return the newest state of the node at `path`."""
@@ -51,57 +50,53 @@ class Overlay:
         self.changes = []
         if self.session_changes:
             self.session_changes = []
-        self._undo.clear()
 
     def rollback(self, digest: int) -> None:
         """Take back all since `begin`, when the digest was `digest`: a multi has failed."""
-        for path, before in reversed(self._undo):
-            if before is None:
-                self._nodes.pop(path, None)
-            else:
-                self._nodes[path] = before
-        for verb, path, node, _, _ in self.changes:
+        for verb, path, node, before, parent_path, _, parent_before in reversed(self.changes):
+            if parent_path:
+                self._put_back(parent_path, parent_before)
+            self._put_back(path, before)
             if verb == ADD and is_session(node.owner):
                 self._forget_ephemeral(node.owner, path)
         self.begin()
         self.digest.forget()
         self.digest.value = digest
 
-    def committed(self, changes: list[Change]) -> None:
-        """Drop what the tree has now itself."""
+    def commit(self, changes: list[Change], sessions: list[SessionChange], zxid: int, digest: int) -> None:
+        """Have the tree take over a transaction's changes, and drop what it has now itself."""
+        self._tree.install(changes, sessions, zxid, digest)
         nodes = self._nodes
-        for verb, path, node, parent_path, parent_body in changes:
+        for verb, path, node, _, parent_path, parent_body, _ in changes:
             if nodes.get(path) is node:
                 del nodes[path]
-            if parent_body:
+            if parent_path:
                 known = nodes.get(parent_path)
                 if known is not None and known.body is parent_body:
                     del nodes[parent_path]
-            if verb == ADD and node.owner and is_session(node.owner):
-                self._forget_ephemeral(node.owner, path)
+                if verb == ADD and node.owner and is_session(node.owner):
+                    self._forget_ephemeral(node.owner, path)
 
     def add(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Put a new node; its parent gets `parent_body`."""
-        self.digest.added(path, node)
-        self.digest.changed(parent_path, parent, parent_body)
+        self.digest.added(path, node, parent_path, parent, parent_body)
         nodes = self._nodes
-        self._undo += ((path, nodes.get(path)), (parent_path, nodes.get(parent_path)))
+        self.changes.append((ADD, path, node, nodes.get(path), parent_path, parent_body, nodes.get(parent_path)))
         nodes[path] = node
         nodes[parent_path] = Node(parent_body, parent.acl, parent.owner)
-        self.changes.append((ADD, path, node, parent_path, parent_body))
         if node.owner and is_session(node.owner):
             self._ephemerals.setdefault(node.owner, {})[path] = None
 
     def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Take a node away; its parent gets `parent_body`."""
-        self.digest.removed(path, node)
-        self.digest.changed(parent_path, parent, parent_body)
+        self.digest.removed(path, node, parent_path, parent, parent_body)
         tombstone = Node(b"", node.acl, node.owner)
         nodes = self._nodes
-        self._undo += ((path, nodes.get(path)), (parent_path, nodes.get(parent_path)))
+        self.changes.append(
+            (REMOVE, path, tombstone, nodes.get(path), parent_path, parent_body, nodes.get(parent_path))
+        )
         nodes[path] = tombstone
         nodes[parent_path] = Node(parent_body, parent.acl, parent.owner)
-        self.changes.append((REMOVE, path, tombstone, parent_path, parent_body))
 
     def set_data(self, path: bytes, node: Node, body: bytes) -> Node:
         """Give a node new data; return the node as it will be."""
@@ -138,10 +133,15 @@ class Overlay:
         self.digest.changed(path, node, body)
         changed = Node(body, acl, node.owner)
         nodes = self._nodes
-        self._undo.append((path, nodes.get(path)))
+        self.changes.append((verb, path, changed, nodes.get(path), b"", b"", None))
         nodes[path] = changed
-        self.changes.append((verb, path, changed, b"", b""))
         return changed
+
+    def _put_back(self, path: bytes, before: Node | None) -> None:
+        if before is None:
+            self._nodes.pop(path, None)
+        else:
+            self._nodes[path] = before
 
     def _forget_ephemeral(self, session: int, path: bytes) -> None:
         paths = self._ephemerals.get(session)

@@ -40,8 +40,9 @@ SET_ACL: Final = 3
 OPEN_SESSION: Final = 4
 CLOSE_SESSION: Final = 5
 
-Change = tuple[int, bytes, Node, bytes, bytes]
-"""A recorded verb: which, the node's path, its state after, its parent's path and body after (empty if unchanged)."""
+Change = tuple[int, bytes, Node, Node | None, bytes, bytes, Node | None]
+"""A recorded verb: which, the node's path, its state after, what the overlay had there before; the parent's path and
+body after (empty if unchanged), and what the overlay had there before."""
 
 SessionChange = tuple[int, int, int]
 
@@ -91,14 +92,12 @@ class Tree:
 
     def add(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Put a new node; its parent gets `parent_body`."""
-        self.digest.added(path, node)
-        self.digest.changed(parent_path, parent, parent_body)
+        self.digest.added(path, node, parent_path, parent, parent_body)
         self._add(path, node, parent_path, parent_body)
 
     def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Take a node away; its parent gets `parent_body`."""
-        self.digest.removed(path, node)
-        self.digest.changed(parent_path, parent, parent_body)
+        self.digest.removed(path, node, parent_path, parent, parent_body)
         self._remove(path, parent_path, parent_body)
 
     def set_data(self, path: bytes, node: Node, body: bytes) -> Node:
@@ -136,7 +135,7 @@ class Tree:
     def install(self, changes: list[Change], sessions: list[SessionChange], zxid: int, digest: int) -> None:
         """Take over a committed transaction's recorded changes, in order. digest: of the whole tree after it."""
         self.zxid = zxid
-        for verb, path, node, parent_path, parent_body in changes:
+        for verb, path, node, _, parent_path, parent_body, _ in changes:
             if verb == SET_DATA:
                 self._set_data(path, node.body)
             elif verb == ADD:

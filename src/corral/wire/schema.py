@@ -86,6 +86,15 @@ def decoder(cls: type[T]) -> Callable[[bytes, int, int], tuple[T, int]]:
     return _DECODERS[cls]
 
 
+def unpacker(cls: type) -> Callable[[bytes, int, int], tuple[Any, ...]]:
+    """Return `unpack(buf, at, end) -> (field, …, next_at)` of a wire record, for where a record would be waste."""
+    names: dict[str, Any] = {"WireError": WireError, "struct_error": struct.error}
+    source = _decoder_source(cls, _WIRE_FIELDS[cls], names, "return {}, at")
+    exec(compile(source, f"<unpacker {cls.__name__}>", "exec"), names)  # noqa: S102  # source is ours, as in `wire`
+    unpack: Callable[[bytes, int, int], tuple[Any, ...]] = names["decode"]
+    return unpack
+
+
 def encoder(cls: type[T]) -> Callable[[T], bytes]:
     """Return `encode(record) -> bytes` of a wire record."""
     return _ENCODERS[cls]
@@ -112,7 +121,9 @@ def _kind(hint: object, name: str, cls: type) -> object:
     raise TypeError(f"{cls.__name__}.{name} has no wire type: {hint!r}")
 
 
-def _decoder_source(cls: type, fields: list[tuple[str, object]], names: dict[str, Any]) -> str:
+def _decoder_source(
+    cls: type, fields: list[tuple[str, object]], names: dict[str, Any], result: str = "return Record({}), at"
+) -> str:
     lines: list[str] = []
     args: list[str] = []
     run: list[tuple[str, str]] = []
@@ -145,7 +156,7 @@ def _decoder_source(cls: type, fields: list[tuple[str, object]], names: dict[str
         "def decode(buf, at, end):\n    try:\n"
         + body
         + f"    except struct_error as e: raise WireError('{cls.__name__}: truncated') from e\n"
-        + f"    return Record({', '.join(args)}), at\n"
+        + f"    {result.format(', '.join(args))}\n"
     )
 
 
