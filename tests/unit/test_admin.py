@@ -1,4 +1,4 @@
-"""The admin server without its sockets: commands' data, rights, rates, Prometheus text, audit lines."""
+"""The admin server without its sockets: commands' data, rights, rates, Prometheus text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from corral.server.admin.http import AdminServer, reply
 from corral.server.admin.prometheus import Exposition
 from corral.server.admin.restricted import METHODS, RateLimit, Refused, authorize, check_snapshot, shed
 from corral.server.admin.status import Status
-from corral.server.audit import AuditLog, acl_text, audit_line, create_mode, users_text
 from corral.wire import client as records
 from corral.wire import opcodes
 from corral.wire.data import ACL
@@ -340,53 +339,3 @@ def test_metrics_have_zookeepers_names_and_quantiles() -> None:
     assert 'quota_exceeded_error_per_namespace{key="app"} 3.0' in lines
     assert "# TYPE readlatency summary" in lines
     assert not [line for line in lines if line.startswith(("zk_", "process_"))]
-
-
-# The audit log.
-
-
-def test_an_audit_line_has_its_pairs_in_order() -> None:
-    line = audit_line(
-        "create", "success", session=0x100, user="bob", ip="127.0.0.1", znode="/a", znode_type="persistent", acl="x"
-    )
-
-    assert line == (
-        "session=0x100\tuser=bob\tip=127.0.0.1\toperation=create\tznode=/a\tznode_type=persistent\tacl=x\tresult=success"
-    )
-
-
-def test_a_client_cannot_write_an_audit_line_of_its_own() -> None:
-    line = audit_line("create", "failure", user="eve\nsession=0x1\tuser=bob")
-
-    assert line == "user=eve\\nsession=0x1\\tuser=bob\toperation=create\tresult=failure"
-
-
-def test_audited_requests_and_events() -> None:
-    lines: list[str] = []
-    audit = AuditLog(lines.append, "zookeeper")
-    who = {("ip", "127.0.0.1"): None, ("digest", "bob:hash="): None}
-
-    audit.started()
-    audit.request(opcodes.CREATE2, True, 0x1, who, "127.0.0.1", b"/a", flags=3)
-    audit.request(opcodes.SET_ACL, True, 0x1, who, "127.0.0.1", b"/a", acl=[(31, "world", "anyone")])
-    audit.request(opcodes.MULTI, False, 0x1, who, "127.0.0.1")
-    audit.request(opcodes.GET_DATA, True, 0x1, who, "127.0.0.1", b"/a")
-    audit.ephemeral_deleted(0x2, b"/e")
-    audit.stopped()
-
-    me = "session=0x1\tuser=127.0.0.1,bob\tip=127.0.0.1\t"
-    assert lines == [
-        "user=zookeeper\toperation=serverStart\tresult=success",
-        f"{me}operation=create\tznode=/a\tznode_type=ephemeral_sequential\tresult=success",
-        f"{me}operation=setAcl\tznode=/a\tacl=world:anyone:cdrwa\tresult=success",
-        f"{me}operation=multiOperation\tresult=failure",
-        "session=0x2\tuser=zookeeper\toperation=ephemeralZNodeDeletionOnSessionCloseOrExpire\tznode=/e\tresult=success",
-        "user=zookeeper\toperation=serverStop\tresult=invoked",
-    ]
-
-
-def test_the_parts_of_an_audit_line() -> None:
-    assert users_text([("digest", "bob:h"), ("x509", "CN=a:b")]) == "bob,CN=a:b"
-    assert acl_text([(1, "world", "anyone"), (12, "ip", "::1")]) == "world:anyone:rip:::1:cd"
-    assert create_mode(6) == "persistent_sequential_with_ttl"
-    assert create_mode(7) is None

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from corral.base.errors import MarshallingError, SessionExpired, ZooKeeperError
 from corral.ops.base import Options, Preparing, WriteOp
@@ -23,14 +24,14 @@ from corral.quorum.solo import Solo
 from corral.replica.metrics import Metrics
 from corral.replica.sessions import Session, SessionTracker
 from corral.store.txnlog import frame
-from corral.tree.access import Access
+from corral.tree.access import Access, Identity
 from corral.tree.digest import DIGEST_VERSION
 from corral.tree.node import to_int64
 from corral.tree.overlay import Overlay
 from corral.tree.tree import Change, SessionChange, Tree
 from corral.wire.opcodes import CLOSE_SESSION, CREATE_SESSION, DELETE, DELETE_CONTAINER, ERROR, MULTI
 from corral.wire.schema import encode, encoder
-from corral.wire.txns import CreateSessionTxn, DeleteTxn, ErrorTxn, MultiTxn, SubTxn, Unread
+from corral.wire.txns import CreateSessionTxn, DeleteTxn, ErrorTxn, MultiTxn, SubTxn, TxnBody, Unread
 
 if TYPE_CHECKING:
     from corral.replica.connection import Connection
@@ -72,8 +73,18 @@ class Entry:
         self.digest = 0
 
 
+class Audit(Protocol):
+    """Who is told of every write once it is prepared, and again once it is committed; zxids come in order."""
+
+    def prepared(self, entry: Entry, request: Any, txn: Any, identities: Iterable[Identity]) -> None:
+        """Take note of a write. txn: its transaction's body, None if it was refused."""
+
+    def committed(self, zxid: int) -> None:
+        """Learn that everything up to `zxid` has been installed."""
+
+
 class Pipeline:
-    """All writes of one server between their arrival and their answer."""
+    """All writes of one server between their arrival and their answer. audit: None where nobody wants to know."""
 
     def __init__(
         self,
@@ -89,6 +100,7 @@ class Pipeline:
         self.overlay = Overlay(tree)
         self.outstanding: deque[Entry] = deque()
         self.digests: deque[tuple[int, int]] = deque(maxlen=DIGESTS_KEPT)
+        self.audit: Audit | None = None
         self._registry = registry
         self._tracker = tracker
         self._agreement = agreement
@@ -168,6 +180,8 @@ class Pipeline:
                 conn.session_opened(entry.session, now)
             else:
                 self._session_closed(entry, latency)
+        if self.audit is not None:
+            self.audit.committed(zxid)
         for latency, times in latencies.items():
             self._metrics.update_latency.add_many(latency, times)
             self._metrics.latency.add_many(latency, times)
@@ -182,6 +196,7 @@ class Pipeline:
         cx.time = wall
         overlay.begin()
         before = overlay.digest.value
+        record: TxnBody | None
         try:
             if session is not None and session.is_closing:
                 raise SessionExpired(f"session 0x{session.id:x} is closing")
@@ -194,6 +209,7 @@ class Pipeline:
             entry.err = error.code
             entry.reply = b""
             entry.changes = _NO_CHANGES
+            record = None
             kind = ERROR
             body = _encode_error(ErrorTxn(error.code))
         else:
@@ -205,6 +221,8 @@ class Pipeline:
         if kind != ERROR and overlay.digest.enabled:
             txn += _digest(DIGEST_VERSION, to_int64(digest))
         entry.zxid = zxid
+        if self.audit is not None:
+            self.audit.prepared(entry, request, record, cx.identities)
         self._agreement.propose(zxid, frame(txn))
         self.outstanding.append(entry)
 
