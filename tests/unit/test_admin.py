@@ -12,6 +12,7 @@ from tests.support.core import WALL, Core
 from tests.unit.test_words import FakeNode
 
 from corral.replica.config import Config
+from corral.replica.inputs import SnapshotFailed
 from corral.server.admin.answers import ALIASES, ALWAYS, COMMANDS, settings_text
 from corral.server.admin.http import AdminServer, reply
 from corral.server.admin.prometheus import Exposition
@@ -159,7 +160,7 @@ async def fetch(port: int, path: str, method: str = "GET", **headers: str) -> tu
 
 
 def test_the_server_answers_over_http() -> None:
-    core = Core(admin_port=0, metrics_provider="prometheus", metrics_http_port=0)
+    core = Core(admin_port=0, metrics_provider="prometheus", metrics_http_port=0, admin_restore_enabled=False)
     node: Any = FakeNode(core)
 
     async def scenario() -> list[tuple[int, str]]:
@@ -195,7 +196,7 @@ def test_the_server_answers_over_http() -> None:
     assert json.loads(unknown[1]) == {"command": "nonsense", "error": "Unknown command: nonsense"}
     assert trace[0] == 405
     assert (bare[0], json.loads(bare[1])["error"]) == (401, "Auth info is missing for the command")
-    assert (restore[0], json.loads(restore[1])["error"]) == (501, "restore is not available yet")
+    assert (restore[0], json.loads(restore[1])["error"]) == (503, "Restore command is disabled")
     assert '<a href="/commands/ruok">ruok</a>\n<br/>\n' in index[1]
     assert unready == (503, '{"ready": false}')
     assert json.loads(idle[1])["error"] == "This ZooKeeper instance is not currently serving requests"
@@ -285,6 +286,35 @@ def test_a_rate_limit_lets_one_through_per_interval() -> None:
     limit = RateLimit(100)
 
     assert [limit.take(now) for now in (0, 50, 99, 100, 150, 300)] == [True, False, False, True, False, True]
+
+    limit.give_back()
+
+    assert [limit.take(now) for now in (301, 302)] == [True, False]
+
+
+class FailingNode(FakeNode):
+    """A node whose snapshots fail."""
+
+    def drain(self) -> None:
+        raise Refused(507, "no room")
+
+
+def test_the_interval_between_snapshots_is_in_milliseconds() -> None:
+    core = Core(admin_port=0, admin_rate_limiter_interval_ms=300_000)
+    node: Any = FailingNode(core)
+
+    async def scenario() -> list[int]:
+        admin = AdminServer(node, core.config, core.log)
+        await admin.start()
+        found = []
+        for _ in range(3):
+            found.append((await fetch(admin.port, "/commands/snapshot", Authorization="ip"))[0])
+            core.now += 299_999
+            core.replica.handle(SnapshotFailed("no room"), core.now)
+        await admin.stop()
+        return found
+
+    assert asyncio.run(scenario()) == [507, 429, 507]
 
 
 class SheddingNode(FakeNode):
