@@ -194,7 +194,7 @@ def test_the_server_answers_over_http() -> None:
     assert json.loads(ruok[1]) == {"command": "ruok", "error": None}
     assert posted[0] == 500
     assert json.loads(unknown[1]) == {"command": "nonsense", "error": "Unknown command: nonsense"}
-    assert trace[0] == 405
+    assert trace[0] == 403
     assert (bare[0], json.loads(bare[1])["error"]) == (401, "Auth info is missing for the command")
     assert (restore[0], json.loads(restore[1])["error"]) == (503, "Restore command is disabled")
     assert '<a href="/commands/ruok">ruok</a>\n<br/>\n' in index[1]
@@ -368,4 +368,6 @@ def test_metrics_have_zookeepers_names_and_quantiles() -> None:
     assert "fsynctime_sum 10.0" in lines
     assert 'quota_exceeded_error_per_namespace{key="app"} 3.0' in lines
     assert "# TYPE readlatency summary" in lines
+    assert "# TYPE bytes_received_count counter" in lines
+    assert "# TYPE znode_count gauge" in lines
     assert not [line for line in lines if line.startswith(("zk_", "process_"))]

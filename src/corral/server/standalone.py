@@ -99,6 +99,7 @@ class Server:
             config, tree, fanout, metrics, access, registry, rolls, log,
             first_session_id(config.server_id or 1, now), now, int(time.time() * 1000) - now,
         )  # fmt: skip
+        replica.last_snapshot = self._directories.newest_snapshot()
         if config.audit_enable:
             replica.pipeline.audit = AuditTrail(self._audit, server_user(), registry.multi)
         node = Node(replica, config, log)

@@ -101,7 +101,11 @@ class AdminServer:
             app.router.add_get(self._url + "/", self._index)
         app.router.add_get(self._url + "/{name}", self._command)
         app.router.add_post(self._url + "/{name}", self._command)
+        app.router.add_route("TRACE", "/{path:.*}", self._forbidden)
         return app
+
+    async def _forbidden(self, request: web.Request) -> web.Response:
+        return web.Response(status=403)
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
