@@ -115,12 +115,15 @@ def shape(value: Any) -> Any:
 
 
 def form(text: str) -> list[str]:
-    """Return the lines of a word's answer with all that is counted, dated or random replaced; connections in order."""
+    """Return the lines of a word's answer with all that is counted, dated or random replaced.
+
+    Connections stand in any order, and those that asked before may still be there, so each line counts once.
+    """
     text = re.sub(r"\w{3} \w{3} \d\d \d\d:\d\d:\d\d \w+ \d{4}", "DATE", text)
     text = re.sub(r"Zookeeper version: .*", "Zookeeper version: V", text)
     text = re.sub(r"0x[0-9a-f]+|\b[0-9a-f]+(?=: -?\d)", "HEX", text)
     text = re.sub(r"-?\d+\.\d+(?![.\d])", "F", text)
-    return sorted(re.sub(r"-?\d+", "N", text).splitlines(), key=lambda line: (line.startswith(" /"), line))
+    return sorted(set(re.sub(r"-?\d+", "N", text).splitlines()))
 
 
 def names(asked: Asked) -> list[str]:
