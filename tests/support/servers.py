@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,9 @@ import pytest
 
 APACHE_CLASSES = os.environ.get("ZK_LIB", "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar")
 APACHE_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+APACHE_LOGGING = "/usr/share/java/slf4j-simple.jar"
+APACHE_ADMIN = "/usr/share/java/servlet-api.jar"
+"""What Debian's ZooKeeper lacks for a log and for the admin server; the project's own package has both."""
 START_S = 60.0
 
 
@@ -38,10 +42,11 @@ def free_port() -> int:
 
 
 class Process:
-    """A server in its own directory. kind: "apache" or "corral"."""
+    """A server in its own directory. kind: "apache" or "corral". java: options for Java, "apache" alone has them."""
 
-    def __init__(self, kind: str, directory: Path, **keys: str) -> None:
+    def __init__(self, kind: str, directory: Path, java: Sequence[str] = (), **keys: str) -> None:
         self.kind = kind
+        self._java = java
         self.dir = directory
         self.port = free_port()
         (directory / "data").mkdir(parents=True, exist_ok=True)
@@ -84,7 +89,9 @@ class Process:
 
     def _launch(self) -> None:
         if self.kind == "apache":
-            command = ["java", "-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", "-cp", APACHE_CLASSES, APACHE_MAIN]
+            classes = ":".join((APACHE_CLASSES, *(APACHE_LOGGING, APACHE_ADMIN) * bool(self._java)))
+            options = ["-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", *self._java]
+            command = ["java", *options, "-cp", classes, APACHE_MAIN]
         else:
             command = [sys.executable, "-m", "corral", "serve"]
         with self.log.open("ab") as log:

@@ -1,4 +1,4 @@
-"""The admin server without its sockets: commands' data, rights, rates, Prometheus text, audit lines."""
+"""The admin server without its sockets: commands' data, rights, rates, Prometheus text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.support.core import WALL, Core
 from tests.unit.test_words import FakeNode
 
 from corral.replica.config import Config
+from corral.replica.inputs import SnapshotFailed
 from corral.server.admin.answers import ALIASES, ALWAYS, COMMANDS, settings_text
 from corral.server.admin.http import AdminServer, reply
 from corral.server.admin.prometheus import Exposition
 from corral.server.admin.restricted import METHODS, RateLimit, Refused, authorize, check_snapshot, shed
 from corral.server.admin.status import Status
-from corral.server.audit import AuditLog, acl_text, audit_line, create_mode, users_text
 from corral.wire import client as records
 from corral.wire import opcodes
 from corral.wire.data import ACL
@@ -160,7 +160,7 @@ async def fetch(port: int, path: str, method: str = "GET", **headers: str) -> tu
 
 
 def test_the_server_answers_over_http() -> None:
-    core = Core(admin_port=0, metrics_provider="prometheus", metrics_http_port=0)
+    core = Core(admin_port=0, metrics_provider="prometheus", metrics_http_port=0, admin_restore_enabled=False)
     node: Any = FakeNode(core)
 
     async def scenario() -> list[tuple[int, str]]:
@@ -194,9 +194,9 @@ def test_the_server_answers_over_http() -> None:
     assert json.loads(ruok[1]) == {"command": "ruok", "error": None}
     assert posted[0] == 500
     assert json.loads(unknown[1]) == {"command": "nonsense", "error": "Unknown command: nonsense"}
-    assert trace[0] == 405
+    assert trace[0] == 403
     assert (bare[0], json.loads(bare[1])["error"]) == (401, "Auth info is missing for the command")
-    assert (restore[0], json.loads(restore[1])["error"]) == (501, "restore is not available yet")
+    assert (restore[0], json.loads(restore[1])["error"]) == (503, "Restore command is disabled")
     assert '<a href="/commands/ruok">ruok</a>\n<br/>\n' in index[1]
     assert unready == (503, '{"ready": false}')
     assert json.loads(idle[1])["error"] == "This ZooKeeper instance is not currently serving requests"
@@ -287,6 +287,35 @@ def test_a_rate_limit_lets_one_through_per_interval() -> None:
 
     assert [limit.take(now) for now in (0, 50, 99, 100, 150, 300)] == [True, False, False, True, False, True]
 
+    limit.give_back()
+
+    assert [limit.take(now) for now in (301, 302)] == [True, False]
+
+
+class FailingNode(FakeNode):
+    """A node whose snapshots fail."""
+
+    def drain(self) -> None:
+        raise Refused(507, "no room")
+
+
+def test_the_interval_between_snapshots_is_in_milliseconds() -> None:
+    core = Core(admin_port=0, admin_rate_limiter_interval_ms=300_000)
+    node: Any = FailingNode(core)
+
+    async def scenario() -> list[int]:
+        admin = AdminServer(node, core.config, core.log)
+        await admin.start()
+        found = []
+        for _ in range(3):
+            found.append((await fetch(admin.port, "/commands/snapshot", Authorization="ip"))[0])
+            core.now += 299_999
+            core.replica.handle(SnapshotFailed("no room"), core.now)
+        await admin.stop()
+        return found
+
+    assert asyncio.run(scenario()) == [507, 429, 507]
+
 
 class SheddingNode(FakeNode):
     """A node whose turn ends when it is told to."""
@@ -339,54 +368,6 @@ def test_metrics_have_zookeepers_names_and_quantiles() -> None:
     assert "fsynctime_sum 10.0" in lines
     assert 'quota_exceeded_error_per_namespace{key="app"} 3.0' in lines
     assert "# TYPE readlatency summary" in lines
+    assert "# TYPE bytes_received_count counter" in lines
+    assert "# TYPE znode_count gauge" in lines
     assert not [line for line in lines if line.startswith(("zk_", "process_"))]
-
-
-# The audit log.
-
-
-def test_an_audit_line_has_its_pairs_in_order() -> None:
-    line = audit_line(
-        "create", "success", session=0x100, user="bob", ip="127.0.0.1", znode="/a", znode_type="persistent", acl="x"
-    )
-
-    assert line == (
-        "session=0x100\tuser=bob\tip=127.0.0.1\toperation=create\tznode=/a\tznode_type=persistent\tacl=x\tresult=success"
-    )
-
-
-def test_a_client_cannot_write_an_audit_line_of_its_own() -> None:
-    line = audit_line("create", "failure", user="eve\nsession=0x1\tuser=bob")
-
-    assert line == "user=eve\\nsession=0x1\\tuser=bob\toperation=create\tresult=failure"
-
-
-def test_audited_requests_and_events() -> None:
-    lines: list[str] = []
-    audit = AuditLog(lines.append, "zookeeper")
-    who = {("ip", "127.0.0.1"): None, ("digest", "bob:hash="): None}
-
-    audit.started()
-    audit.request(opcodes.CREATE2, True, 0x1, who, "127.0.0.1", b"/a", flags=3)
-    audit.request(opcodes.SET_ACL, True, 0x1, who, "127.0.0.1", b"/a", acl=[(31, "world", "anyone")])
-    audit.request(opcodes.MULTI, False, 0x1, who, "127.0.0.1")
-    audit.request(opcodes.GET_DATA, True, 0x1, who, "127.0.0.1", b"/a")
-    audit.ephemeral_deleted(0x2, b"/e")
-    audit.stopped()
-
-    me = "session=0x1\tuser=127.0.0.1,bob\tip=127.0.0.1\t"
-    assert lines == [
-        "user=zookeeper\toperation=serverStart\tresult=success",
-        f"{me}operation=create\tznode=/a\tznode_type=ephemeral_sequential\tresult=success",
-        f"{me}operation=setAcl\tznode=/a\tacl=world:anyone:cdrwa\tresult=success",
-        f"{me}operation=multiOperation\tresult=failure",
-        "session=0x2\tuser=zookeeper\toperation=ephemeralZNodeDeletionOnSessionCloseOrExpire\tznode=/e\tresult=success",
-        "user=zookeeper\toperation=serverStop\tresult=invoked",
-    ]
-
-
-def test_the_parts_of_an_audit_line() -> None:
-    assert users_text([("digest", "bob:h"), ("x509", "CN=a:b")]) == "bob,CN=a:b"
-    assert acl_text([(1, "world", "anyone"), (12, "ip", "::1")]) == "world:anyone:rip:::1:cd"
-    assert create_mode(6) == "persistent_sequential_with_ttl"
-    assert create_mode(7) is None

@@ -153,3 +153,13 @@ def test_purge_deletes_what_no_kept_snapshot_needs(tmp_path: Path) -> None:
     assert directories.snapshots.names() == [LOCK_NAME, "snapshot.5", "snapshot.6", "snapshot.9", "snapshot.c"]
     assert directories.logs.names() == [LOCK_NAME, "log.3", "log.8"]
     directories.close()
+
+
+def test_the_newest_snapshot_is_the_complete_one_with_the_highest_zxid(tmp_path: Path) -> None:
+    directories = opened(tmp_path)
+    for name, data in (("snapshot.9", snapshot()), ("snapshot.10", snapshot()), ("snapshot.11", b"torn")):
+        Path(directories.snapshots.path(name)).write_bytes(data)
+        os.utime(directories.snapshots.path(name), (1000, int(name[9:], 16)))
+
+    assert directories.newest_snapshot() == (0x10, 16_000)
+    directories.close()

@@ -1,4 +1,4 @@
-"""Writing the log, and snapshots: what is on disk when it is reported, in which batches, and that failures are final."""
+"""Writing the log, and snapshots: what is on disk once reported, how it is batched, and that a failure is final."""
 
 from __future__ import annotations
 

@@ -225,9 +225,9 @@ def test_envi_has_javas_keys(core: Core) -> None:
     assert [line.split("=")[0] for line in lines[1:]] == [
         "zookeeper.version", "host.name", "java.version", "java.vendor", "java.home", "java.class.path",
         "java.library.path", "java.io.tmpdir", "java.compiler", "os.name", "os.arch", "os.version", "user.name",
-        "user.home", "user.dir", "jvm.memory.free", "jvm.memory.max", "jvm.memory.total",
+        "user.home", "user.dir", "os.memory.free", "os.memory.max", "os.memory.total",
     ]  # fmt: skip
-    assert re.fullmatch(r"jvm\.memory\.max=\d+MB", lines[-2])
+    assert re.fullmatch(r"os\.memory\.max=\d+MB", lines[-2])
 
 
 def test_watch_words_show_the_data_table(core: Core) -> None:
@@ -353,3 +353,24 @@ def test_means_have_up_to_four_decimals(values: tuple[int, ...], shown: float) -
         summary.add(value)
 
     assert mean(summary) == shown
+
+
+def test_after_a_reset_a_connection_has_done_nothing(core: Core) -> None:
+    client = core.client()
+    client.create(b"/a")
+    words = commands(core)
+
+    ask(words, "crst")
+
+    session = f"0x{client.conn.session_id:x}"
+    assert ask(words, "cons") == (
+        f" /127.0.0.1:40000[1](queued=0,recved=0,sent=0,sid={session},lop=NA,est={client.conn.established + WALL},"
+        "to=10000,lzxid=0xffffffffffffffff,lresp=0,llat=0,minlat=0,avglat=0,maxlat=0)\n\n"
+    )
+
+
+def test_a_hello_and_its_answer_are_packets_too(core: Core) -> None:
+    client = core.client()
+    client.create(b"/a")
+
+    assert (core.metrics.packets_received, core.metrics.packets_sent) == (2, 2)

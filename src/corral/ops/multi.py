@@ -58,7 +58,7 @@ class Multi(WriteOp[Raw]):
 
     def perform(self, cx: Preparing, request: Raw) -> tuple[int, bytes, bytes]:
         try:
-            subs = self._split(request.bytes)
+            subs = self.split(request.bytes)
         except (WireError, struct.error) as error:
             raise MarshallingError("the multi cannot be decoded") from error
         digest = cx.view.digest.value
@@ -84,7 +84,7 @@ class Multi(WriteOp[Raw]):
             op.apply(view, TxnHeader(stamp.client_id, 0, stamp.zxid, stamp.time, sub.type), record)
         return None
 
-    def _split(self, buf: bytes) -> list[tuple[WriteOp[Any], Any]]:
+    def split(self, buf: bytes) -> list[tuple[WriteOp[Any], Any]]:
         """Take the request apart. Raises MarshallingError for what no multi may carry, WireError, struct.error."""
         subs: list[tuple[WriteOp[Any], Any]] = []
         at, end = 0, len(buf)

@@ -26,8 +26,8 @@ class Registry:
     """The operations by code and by transaction type.
 
     reads, writes: by request code. requests: the writes that a client may send by themselves. by_txn: which write
-    applies a transaction type. names and lops: by code, also of ping, sync, auth and sasl, which the connection answers
-    itself.
+    applies a transaction type. multi: the one of writes. names and lops: by code, also of ping, sync, auth and
+    sasl, which the connection answers itself.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Registry:
         writes += [CreateSession(), CloseSession(), Reconfig(set_data), ErrorOp()]
         self.writes: dict[int, WriteOp[Any]] = {op.code: op for op in writes}
         self.by_txn: dict[int, WriteOp[Any]] = {kind: op for op in writes for kind in op.txns}
-        multi = Multi(self.writes, self.by_txn)
+        self.multi = multi = Multi(self.writes, self.by_txn)
         self.writes[multi.code] = multi
         self.by_txn[multi.code] = multi
         inner = (CREATE_SESSION, ERROR, CHECK)

@@ -141,6 +141,7 @@ class Config:
     admin_rate_limiter_interval_ms: int = 300_000
     admin_snapshot_enabled: bool = True
     admin_restore_enabled: bool = True
+    admin_restore_max: int = 4 << 30  # Bytes. Not in ZooKeeper.
     four_lw_whitelist: tuple[str, ...] = ("srvr",)  # "*" allows every word.
     audit_enable: bool = False
 

@@ -295,6 +295,7 @@ class Connection:
             return 0
         self.is_read_only_client = bool(data[at]) if at < stop else None
         self.received += 1
+        self.replica.metrics.packets_received += 1
         self.replica.connect(self, request, now)
         if self.state != UP:
             if stop < len(data) and not self.is_closing:
@@ -338,6 +339,7 @@ class Connection:
             body += b"\0"
         self.out.append(len(body).to_bytes(4, "big") + body)
         self.sent += 1
+        self.replica.metrics.packets_sent += 1
 
     # Everything that is not a read served at once.
 
@@ -488,6 +490,8 @@ class Connection:
         """Forget what `cons` shows."""
         self.received = self.sent = 0
         self.latency_count = self.latency_sum = self.latency_min = self.latency_max = self.last_latency = 0
+        self.last_op = self.last_xid = self.last_zxid = -1
+        self.last_response_at = 0
 
     # The end.
 

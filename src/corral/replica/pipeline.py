@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from corral.base.errors import MarshallingError, SessionExpired, ZooKeeperError
 from corral.ops.base import Options, Preparing, WriteOp
@@ -23,7 +24,7 @@ from corral.quorum.solo import Solo
 from corral.replica.metrics import Metrics
 from corral.replica.sessions import Session, SessionTracker
 from corral.store.txnlog import frame
-from corral.tree.access import Access
+from corral.tree.access import Access, Identity
 from corral.tree.digest import DIGEST_VERSION
 from corral.tree.node import to_int64
 from corral.tree.overlay import Overlay
@@ -79,8 +80,18 @@ class Entry:
         self.digest = digest
 
 
+class Audit(Protocol):
+    """Who is told of every write once it is prepared, and again once it is committed; zxids come in order."""
+
+    def prepared(self, entry: Entry, op: int, request: Any, txn: Any, identities: Iterable[Identity]) -> None:
+        """Take note of a write. txn: its transaction's body, None if it was refused."""
+
+    def committed(self, zxid: int) -> None:
+        """Learn that everything up to `zxid` has been installed."""
+
+
 class Pipeline:
-    """All writes of one server between their arrival and their answer."""
+    """All writes of one server between their arrival and their answer. audit: None where nobody wants to know."""
 
     def __init__(
         self,
@@ -97,6 +108,7 @@ class Pipeline:
         self.overlay = Overlay(tree)
         self.outstanding: deque[Entry] = deque()
         self.digests: deque[tuple[int, int]] = deque(maxlen=DIGESTS_KEPT)
+        self.audit: Audit | None = None
         self._registry = registry
         self._tracker = tracker
         self._agreement = agreement
@@ -178,6 +190,8 @@ class Pipeline:
                 conn.session_opened(entry.session, now)
             else:
                 self._session_closed(entry, latency)
+        if self.audit is not None:
+            self.audit.committed(zxid)
         for latency, times in latencies.items():
             self._metrics.update_latency.add_many(latency, times)
             self._metrics.latency.add_many(latency, times)
@@ -221,6 +235,9 @@ class Pipeline:
         agreement.propose(zxid, frame(entry))
         made = Entry(kind, conn, session_id, xid, zxid, now, err, reply, changes, session_changes, digest.value)
         self.outstanding.append(made)
+        if self.audit is not None:
+            record = None if err else self._registry.decode_txn(txn, body, 0)[0]
+            self.audit.prepared(made, op.code, op.decode(buf, at, end)[0], record, cx.identities)
         return made
 
     def _too_many(self, paths: list[bytes]) -> list[list[bytes]]:
@@ -264,6 +281,7 @@ class _Prepared(WriteOp[None]):
     def __init__(self, op: WriteOp[Any], body: MultiTxn) -> None:
         self._op = op
         self._body = body
+        self.decode = lambda _, __, end: (None, end)
 
     def take(self, cx: Preparing, buf: bytes, at: int, end: int) -> tuple[int, bytes, bytes]:
         cx.type = MULTI

@@ -59,10 +59,7 @@ class Replay:
         """End the replay: the digest is counted again from here, ephemerals without a session are deleted."""
         if not self._tree.digest.enabled and self._enabled:
             self._leave_fuzzy()
-        for session in list(self._tree.ephemerals):
-            if session not in self._tree.sessions:
-                for path in self._tree.ephemerals_of(session):
-                    apply_delete(self._tree, self._tree.zxid, path)
+        delete_orphans(self._tree)
 
     def _leave_fuzzy(self) -> None:
         tree = self._tree
@@ -77,3 +74,11 @@ class Replay:
         got = to_int64(self._tree.digest.value)
         if got != expected and self._on_mismatch is not None:
             self._on_mismatch(zxid, expected, got)
+
+
+def delete_orphans(tree: Tree) -> None:
+    """Delete the ephemerals whose session is not there."""
+    for session in list(tree.ephemerals):
+        if session not in tree.sessions:
+            for path in tree.ephemerals_of(session):
+                apply_delete(tree, tree.zxid, path)

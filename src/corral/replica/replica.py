@@ -56,7 +56,9 @@ class Log(Protocol):
 class Replica:
     """A standalone server's state and decisions.
 
-    dirty: connections that the shell must look at. throttled: those not read while too much is outstanding.
+    dirty: connections that the shell must look at. throttled: those not read while too much is outstanding. is_serving:
+    False from a failure of the log on, and around a restore; then no session is opened and nothing is done in the
+    background. next_session: the id of the next new session.
     """
 
     def __init__(
@@ -105,8 +107,8 @@ class Replica:
             now,
         )
         self._sessionless: dict[Connection, int] = {}
-        self._next_session = first_session
-        self._rolls = rolls
+        self.next_session = first_session
+        self.rolls = rolls
         self._effects: list[Effect] = []
         self._snapshot: SnapshotWriter | None = None
         self._snapshot_zxid = 0
@@ -174,8 +176,8 @@ class Replica:
         timeout = min(max(request.timeout, self.min_session_timeout), self.max_session_timeout)
         self._sessionless.pop(conn, None)
         if request.session_id == 0:
-            session = self._next_session
-            self._next_session += 1
+            session = self.next_session
+            self.next_session += 1
             conn.state = WAITING
             self.tracker.open(session, timeout, now)
             self.pipeline.create_session(conn, session, timeout, now, now + self.wall_offset)
@@ -321,7 +323,7 @@ class Replica:
         if frames:
             last = self.agreement.proposed
             effects = [Append(frames, last - len(frames) + 1, last), *effects]
-            if self._rolls.appended(len(frames), sum(map(len, frames))):
+            if self.rolls.appended(len(frames), sum(map(len, frames))):
                 effects.append(Roll())
                 self.start_snapshot()
                 effects += self._effects
@@ -332,6 +334,8 @@ class Replica:
 
     def work(self, now: int) -> bool:
         """Do a slice of what is due; tell whether more is waiting right now."""
+        if not self.is_serving:
+            return False
         wall = now + self.wall_offset
         expired = self.tracker.due(now, EXPIRED_PER_STEP)
         for session in expired:
@@ -370,8 +374,8 @@ class Replica:
 
     @property
     def is_snapshotting(self) -> bool:
-        """Whether a snapshot is being made."""
-        return self._snapshot is not None
+        """Whether a snapshot is being made, or pieces of one are still to be written."""
+        return self._snapshot is not None or self._chunks_in_flight > 0
 
     def start_snapshot(self) -> bool:
         """Begin a snapshot of the tree as it is, unless one is still being made."""
@@ -383,6 +387,11 @@ class Replica:
         self._snapshot_zxid = self.tree.zxid
         self._effects.append(BeginSnapshot(self.tree.zxid))
         return True
+
+    def roll_with_snapshot(self) -> None:
+        """Begin a new log file and a snapshot of the tree as it is."""
+        self._effects.append(Roll())
+        self.start_snapshot()
 
     def snapshot_step(self, nodes: int = SNAPSHOT_NODES_PER_STEP) -> bool:
         """Make a piece of the snapshot; tell whether there is more to do."""

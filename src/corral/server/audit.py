@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from corral.base.ids import session_hex
@@ -90,8 +90,15 @@ def users_text(identities: Iterable[Identity]) -> str:
 
 
 def acl_text(entries: Iterable[tuple[int, str, str]]) -> str:
-    """Write an access list of (perms, scheme, id); as in ZooKeeper nothing stands between two entries."""
-    return "".join(f"{scheme}:{ident}:{permissions_text(perms)}" for perms, scheme, ident in entries)
+    """Write an access list of (perms, scheme, id); as in ZooKeeper nothing stands between two entries.
+
+    Deviation: ZooKeeper writes a digest's hash; here `x` stands for it, as for readers of a list who may not change it.
+    """
+    return "".join(f"{scheme}:{_shown(scheme, ident)}:{permissions_text(perms)}" for perms, scheme, ident in entries)
+
+
+def _shown(scheme: str, ident: str) -> str:
+    return ident.split(":", 1)[0] + ":x" if scheme == "digest" else ident
 
 
 def permissions_text(perms: int) -> str:
@@ -112,59 +119,46 @@ def server_user() -> str:
         return str(os.getuid())
 
 
-class AuditLog:
-    """Writes audit lines. write: takes one line without its end."""
+def request_line(
+    op: int,
+    is_success: bool,
+    session: int,
+    identities: Iterable[Identity],
+    address: str,
+    path: bytes | None = None,
+    flags: int | None = None,
+    acl: Iterable[tuple[int, str, str]] | None = None,
+) -> str:
+    """Write the line of a client's request, one of OPERATIONS.
 
-    def __init__(self, write: Callable[[str], None], user: str) -> None:
-        self._write = write
-        self._user = user
+    path: after a sequential create the one that was made. flags: a create's. acl: a setACL's, (perms, scheme, id).
+    A multi that succeeded is noted as its parts, one that failed as itself, without a path.
+    """
+    return audit_line(
+        OPERATIONS[op],
+        SUCCESS if is_success else FAILURE,
+        session=session,
+        user=users_text(identities),
+        ip=address,
+        znode=None if path is None else path.decode(errors="replace"),
+        znode_type=None if flags is None else create_mode(flags),
+        acl=None if acl is None else acl_text(acl),
+    )
 
-    def started(self, is_success: bool = True) -> None:
-        """Note that the server has started, or could not."""
-        self._write(audit_line(SERVER_START, SUCCESS if is_success else FAILURE, user=self._user))
 
-    def stopped(self) -> None:
-        """Note that the server was told to stop."""
-        self._write(audit_line(SERVER_STOP, INVOKED, user=self._user))
+def ephemeral_line(user: str, session: int, path: bytes) -> str:
+    """Write the line of an ephemeral deleted with its session; nobody asked for it, so the user is the server's."""
+    return audit_line(EPHEMERAL_DELETED, SUCCESS, session=session, user=user, znode=path.decode(errors="replace"))
 
-    def request(
-        self,
-        op: int,
-        is_success: bool,
-        session: int,
-        identities: Iterable[Identity],
-        address: str,
-        path: bytes | None = None,
-        flags: int | None = None,
-        acl: Iterable[tuple[int, str, str]] | None = None,
-    ) -> None:
-        """Note a client's request; one of an operation that is not audited is passed over.
 
-        path: after a sequential create the one that was made. flags: a create's. acl: a setACL's, (perms, scheme, id).
-        A multi that succeeded is noted as its parts, one that failed as itself, without a path.
-        """
-        operation = OPERATIONS.get(op)
-        if operation is None:
-            return
-        self._write(
-            audit_line(
-                operation,
-                SUCCESS if is_success else FAILURE,
-                session=session,
-                user=users_text(identities),
-                ip=address,
-                znode=None if path is None else path.decode(errors="replace"),
-                znode_type=None if flags is None else create_mode(flags),
-                acl=None if acl is None else acl_text(acl),
-            )
-        )
+def started_line(user: str, is_success: bool = True) -> str:
+    """Write that the server, of the system's user `user`, has started or could not."""
+    return audit_line(SERVER_START, SUCCESS if is_success else FAILURE, user=user)
 
-    def ephemeral_deleted(self, session: int, path: bytes) -> None:
-        """Note an ephemeral deleted with its session; nobody asked for it, so the user is the server's."""
-        line = audit_line(
-            EPHEMERAL_DELETED, SUCCESS, session=session, user=self._user, znode=path.decode(errors="replace")
-        )
-        self._write(line)
+
+def stopped_line(user: str) -> str:
+    """Write that the server was told to stop."""
+    return audit_line(SERVER_STOP, INVOKED, user=user)
 
 
 def _escaped(value: str) -> str:

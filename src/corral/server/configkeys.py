@@ -336,6 +336,7 @@ ADMINISTRATION = (
     Key("admin.rateLimiterIntervalInMS", "admin_rate_limiter_interval_ms", MS, "One snapshot or restore in so long."),
     Key("admin.snapshot.enabled", "admin_snapshot_enabled", TRUTH, "Give snapshots to who may do everything."),
     Key("admin.restore.enabled", "admin_restore_enabled", TRUTH, "Take a snapshot in place of the database."),
+    Key("corral.admin.restore.max", "admin_restore_max", BYTES, "Restore no longer snapshot."),
     Key("4lw.commands.whitelist", "four_lw_whitelist", commas(), "Answer these four-letter words; *: all."),
     Key("audit.enable", "audit_enable", TRUTH, "Write an audit log."),
     Key(

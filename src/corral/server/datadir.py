@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from corral.base.errors import StorageError
 from corral.server.logwriter import sync_directory
-from corral.store.names import log_zxid
+from corral.store.names import log_zxid, snapshot_zxid
 from corral.store.recovery import log_names, snapshot_names, valid_snapshots
 from corral.store.retention import KEPT_MIN, purgeable
 from corral.store.txnlog import HEADER_BYTES
@@ -128,6 +128,11 @@ class DataDirectories:
         except BaseException:
             self.close()
             raise
+
+    def newest_snapshot(self) -> tuple[int, int]:
+        """Return the zxid of the newest snapshot and when it was complete, in wall-clock ms."""
+        name = valid_snapshots(self.snapshots)[0]
+        return snapshot_zxid(name), int(os.path.getmtime(self.snapshots.path(name)) * 1000)
 
     def purge(self, keep: int) -> list[str]:
         """Delete what is not needed to restore from any of the `keep` newest snapshots; return the names."""

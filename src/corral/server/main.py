@@ -11,6 +11,7 @@ from typing import Any
 import uvloop
 
 from corral.base.errors import CorralError
+from corral.base.log import configure
 from corral.replica.config import Config
 from corral.server.standalone import Server
 
@@ -30,7 +31,8 @@ def run(config: Config, log: Any) -> int:
 
 async def _serve(config: Config, log: Any) -> int:
     _raise_descriptor_limit()
-    server = Server(config, log)
+    # Whatever the log's level is, the audit log is complete.
+    server = Server(config, log, configure(config.log_format).info)
     await server.start()
     _tune_collector()
     loop = asyncio.get_running_loop()

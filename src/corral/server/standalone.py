@@ -9,8 +9,10 @@ import asyncio
 import gc
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
+from corral.base.errors import CorralError
 from corral.ops.registry import Registry
 from corral.replica.config import Config
 from corral.replica.fanout import Fanout
@@ -19,6 +21,8 @@ from corral.replica.replica import Replica
 from corral.replica.sessions import first_session_id
 from corral.server.admin.http import AdminServer
 from corral.server.admin.words import Commands
+from corral.server.audit import server_user, started_line, stopped_line
+from corral.server.audittrail import AuditTrail
 from corral.server.datadir import DataDirectories
 from corral.server.listener import Listener, listen
 from corral.server.logdisk import LogDisk, LogSettings
@@ -33,11 +37,12 @@ from corral.tree.access import Access, AuthProvider
 
 
 class Server:
-    """A standalone server that can be started and stopped."""
+    """A standalone server that can be started and stopped. audit: takes the audit log's lines, the log unless given."""
 
-    def __init__(self, config: Config, log: Any) -> None:
+    def __init__(self, config: Config, log: Any, audit: Callable[[str], object] | None = None) -> None:
         self.config = config
         self.log = log
+        self._write_audit = log.info if audit is None else audit
         self.node: Node
         self.listener: Listener
         self.admin: AdminServer
@@ -46,6 +51,14 @@ class Server:
 
     async def start(self) -> None:
         """Open the data and listen. Raises CorralError."""
+        try:
+            await self._start()
+        except CorralError:
+            self._audit(started_line(server_user(), is_success=False))
+            raise
+        self._audit(started_line(server_user()))
+
+    async def _start(self) -> None:
         config, log = self.config, self.log
         self._directories = DataDirectories(config.data_dir, config.data_log_dir, config.datadir_autocreate)
         sock = listen(config.client_port_address, config.client_port, config.client_port_listen_backlog)
@@ -57,13 +70,14 @@ class Server:
             sock.close()
             self._directories.close()
             raise
-        self.listener = Listener(self.node, sock)
-        self.node.listener = self.listener
         self.node.directories = self._directories
         self.node.commands = Commands(self.node)
         self.admin = AdminServer(self.node, config, log)
+        # Before clients are let in: whoever sees the server answer finds all of it there.
         await self.admin.start()
         self.node.start()
+        self.listener = Listener(self.node, sock)
+        self.node.listener = self.listener
         self._warn_of_what_is_missing()
         if config.autopurge_purge_interval_ms > 0:
             self._purging = asyncio.get_running_loop().create_task(self._purge())
@@ -88,6 +102,9 @@ class Server:
             config, tree, fanout, metrics, access, registry, rolls, log,
             first_session_id(config.server_id or 1, now), now, int(time.time() * 1000) - now,
         )  # fmt: skip
+        replica.last_snapshot = self._directories.newest_snapshot()
+        if config.audit_enable:
+            replica.pipeline.audit = AuditTrail(self._audit, server_user(), registry.multi)
         node = Node(replica, config, log)
         settings = LogSettings(
             self._directories.logs.dir, config.pre_alloc_bytes, config.txn_log_size_limit_bytes, config.force_sync,
@@ -113,6 +130,11 @@ class Server:
         if config.servers:
             self.log.warning("server.N lines are set, but this server stands alone", servers=len(config.servers))
 
+    def _audit(self, line: str) -> None:
+        """Write a line of the audit log, if there is one."""
+        if self.config.audit_enable:
+            self._write_audit(line)
+
     async def _purge(self) -> None:
         """Delete, at once and then at each interval, what no start needs any more."""
         while True:
@@ -127,6 +149,7 @@ class Server:
 
     async def stop(self) -> None:
         """Stop listening, close the connections, put on disk what is queued."""
+        self._audit(stopped_line(server_user()))
         self.listener.close()
         await self.admin.stop()
         if self._purging is not None:

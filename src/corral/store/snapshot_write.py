@@ -60,6 +60,8 @@ class SnapshotWriter:
         self._pending = [ROOT]
         self._is_started = False
         self._is_ended = False
+        # The zxid and digest that the tail says: of the end, or of the only moment that a small tree's nodes show.
+        self._ending: tuple[int, int] | None = None
 
     def next_chunk(self, nodes: int) -> bytes | None:
         """Return the next bytes of the file, with up to `nodes` nodes in them; None after the last.
@@ -71,6 +73,7 @@ class SnapshotWriter:
             self._is_started = True
             tree = self._tree
             if len(tree.nodes) <= _SMALL_NODES and tree.data_bytes < _CHUNK_BYTES_MAX // 2:
+                self._ending = tree.zxid, tree.digest.value
                 self._enter({id(node.acl): node.acl for node in tree.nodes.values()}.values())
                 return self._summed(self._head() + self._nodes(_SMALL_NODES))
             self._enter(tree.acls.lists())
@@ -156,13 +159,13 @@ class SnapshotWriter:
 
     def _tail(self) -> bytes:
         out = [self._summed(_SEAL_END), self._seal()]
-        tree = self._tree
+        zxid, value = self._ending or (self._tree.zxid, self._tree.digest.value)
         if self._has_digest:
             # No transaction yet: ZooKeeper has no digest of that state and writes 0.
-            digest = to_int64(tree.digest.value) if tree.zxid else 0
-            out += (self._summed(struct.pack(">qiq", tree.zxid, DIGEST_VERSION, digest)), self._seal())
+            digest = to_int64(value) if zxid else 0
+            out += (self._summed(struct.pack(">qiq", zxid, DIGEST_VERSION, digest)), self._seal())
         if self._has_zxid:
-            out += (self._summed(_LONG.pack(tree.zxid)), self._seal())
+            out += (self._summed(_LONG.pack(zxid)), self._seal())
         return b"".join(out)
 
     def _seal(self) -> bytes:

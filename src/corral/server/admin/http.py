@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aiohttp import web
@@ -16,6 +15,7 @@ from aiohttp import web
 from corral.base.ids import zxid_hex
 from corral.server.admin.answers import ALIASES, ALWAYS, COMMANDS
 from corral.server.admin.prometheus import Exposition
+from corral.server.admin.restoring import check_restore, restore
 from corral.server.admin.restricted import (
     METHODS,
     RateLimit,
@@ -46,8 +46,11 @@ class AdminServer:
         # With the words one view: a trace mask set there is shown here.
         self._status: Status = node.commands.status if node.commands is not None else Status(node)
         self._metrics = Exposition(self._status, config.metrics_export_jvm_info)
-        # ZooKeeper takes the setting's milliseconds for microseconds here, and scripts that take snapshots rely on it.
         self._snapshots = RateLimit(config.admin_rate_limiter_interval_ms)
+        self._restores = RateLimit(config.admin_rate_limiter_interval_ms)
+        self._is_restoring = False
+        # A snapshot that was asked for is of one database, not of two.
+        self._one_at_a_time = asyncio.Lock()
         self._url = config.admin_command_url.rstrip("/")
         self.port = 0
         self.metrics_port = 0
@@ -98,7 +101,11 @@ class AdminServer:
             app.router.add_get(self._url + "/", self._index)
         app.router.add_get(self._url + "/{name}", self._command)
         app.router.add_post(self._url + "/{name}", self._command)
+        app.router.add_route("TRACE", "/{path:.*}", self._forbidden)
         return app
+
+    async def _forbidden(self, request: web.Request) -> web.Response:
+        return web.Response(status=403)
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -144,9 +151,7 @@ class AdminServer:
         if name == "snapshot":
             return await self._snapshot(request)
         if name == "restore":
-            if not self._config.admin_restore_enabled:
-                raise Refused(503, "Restore command is disabled")
-            raise Refused(501, "restore is not available yet")
+            return await self._restore(request)
         try:
             wanted = json.loads(await request.read())
         except ValueError:
@@ -162,13 +167,41 @@ class AdminServer:
 
     async def _snapshot(self, request: web.Request) -> web.StreamResponse:
         check_snapshot(self._node)
-        if not self._snapshots.take(time.monotonic_ns() // 1000):
+        self._require_no_restore()
+        if not self._snapshots.take(self._node.now()):
             self._node.replica.metrics.count("snapshot_rate_limited_count")
             raise Refused(429, "Rate limit exceeded for snapshot command")
-        made = await take_snapshot(self._node)
+        async with self._one_at_a_time:
+            made = await take_snapshot(self._node)
         if request.query.get("streaming", "true").lower() == "true":
             return await _stream(request, made)
         return reply("snapshot", {}, None, headers=_snapshot_headers(made))
+
+    async def _restore(self, request: web.Request) -> web.Response:
+        check_restore(self._node)
+        self._require_no_restore()
+        metrics = self._node.replica.metrics
+        if not self._restores.take(self._node.now()):
+            metrics.count("restore_rate_limited_count")
+            raise Refused(429, "Rate limit exceeded for restore command")
+        may_be_mixed = request.query.get("mixed", "").lower() == "true"
+        self._is_restoring = True
+        try:
+            async with self._one_at_a_time:
+                body = request.content.iter_chunked(CHUNK_BYTES)
+                zxid = await restore(self._node, request.content_length, body, may_be_mixed)
+        except Exception:
+            metrics.count("restore_error_count")
+            # Who was refused may try again at once: nothing was replaced.
+            self._restores.give_back()
+            raise
+        finally:
+            self._is_restoring = False
+        return reply("restore", {"last_zxid": zxid}, None)
+
+    def _require_no_restore(self) -> None:
+        if self._is_restoring:
+            raise Refused(409, "A restore is under way")
 
 
 def _snapshot_headers(made: Snapshot) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The values that `mntr`, the admin server and Prometheus show, under ZooKeeper's names.
 
 Every name that ZooKeeper has is there, with zeros for stages that this server does not have, so that what reads them
-finds them. Beyond ZooKeeper's: fsync_threshold_exceed_count and slow_readers_cut_off. Source: reference "mntr keys".
+finds them. Left out are `write_per_namespace` and `read_per_namespace` (bytes by a path's first name), which would cost
+every read and write, and what Java's exporter adds about its machine (`jvm_`). Beyond ZooKeeper's:
+fsync_threshold_exceed_count and slow_readers_cut_off. Source: reference "mntr keys".
 """
 
 from __future__ import annotations

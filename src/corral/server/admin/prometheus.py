@@ -18,8 +18,8 @@ QUANTILES = (0.5, 0.9, 0.99)
 class MonitorCollector(Collector):
     """Hands the values of the moment to Prometheus.
 
-    Counters are given as untyped: of a typed one the library would change the name, by a `_total` at its end, and what
-    is drawn from ZooKeeper's names would find nothing.
+    Counters are given as untyped, and nothing else is: of a typed one the library would change the name, by a `_total`
+    at its end, and what is drawn from ZooKeeper's names would find nothing. Exposition gives them their type.
     """
 
     def __init__(self, status: Status) -> None:
@@ -56,7 +56,7 @@ class Exposition:
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry).replace(b" untyped\n", b" counter\n")
 
 
 def _labelled(

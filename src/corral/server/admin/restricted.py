@@ -53,18 +53,22 @@ def authorize(node: Node, header: str | None, address: str) -> None:
 
 
 class RateLimit:
-    """Lets one request through per interval. now: microseconds of any clock that does not go back."""
+    """Lets one request through per interval, in ms. now: ms of any clock that does not go back."""
 
-    def __init__(self, interval_us: int) -> None:
-        self._interval_us = interval_us
+    def __init__(self, interval_ms: int) -> None:
+        self._interval_ms = interval_ms
         self._next = 0
 
     def take(self, now: int) -> bool:
         """Tell whether a request may go ahead now."""
         if now < self._next:
             return False
-        self._next = now + self._interval_us
+        self._next = now + self._interval_ms
         return True
+
+    def give_back(self) -> None:
+        """Forget the last request let through."""
+        self._next = 0
 
 
 @record

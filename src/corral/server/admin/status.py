@@ -153,7 +153,7 @@ class Status:
 
     def _connection(self, conn: Connection, is_asking: bool) -> ConnectionStatus:
         count = conn.latency_count
-        # Before the first request the last operation is the session's creation.
+        # Before the first request the last operation is the session's creation; after a reset there is none.
         last_op = self.replica.registry.lops.get(conn.last_op, "NA") if conn.last_op else "SESS"
         return ConnectionStatus(
             conn.address, conn.port, 0 if is_asking or conn.is_unread else 1, len(conn.queue), conn.received, conn.sent,
@@ -255,9 +255,9 @@ class Status:
             "user.name": os.environ.get("USER", ""),
             "user.home": os.path.expanduser("~"),
             "user.dir": os.getcwd(),
-            "jvm.memory.free": f"{free}MB",
-            "jvm.memory.max": f"{total}MB",
-            "jvm.memory.total": f"{used}MB",
+            "os.memory.free": f"{free}MB",
+            "os.memory.max": f"{total}MB",
+            "os.memory.total": f"{used}MB",
         }
 
 
