@@ -62,14 +62,14 @@ class Process:
 
     def expect_refusal(self) -> None:
         """Start it where it must not start; raises AssertionError with its log, as `start` does."""
-        self._launch()
+        self.launch()
         assert self._process is not None
         code = self._process.wait(30)
         assert code == 0, self.log.read_text()
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
-        self._launch()
+        self.launch()
         process = self._process
         assert process is not None
         deadline = time.monotonic() + START_S
@@ -82,7 +82,8 @@ class Process:
         self.stop(signal.SIGKILL)
         raise AssertionError(f"{self.kind} did not start:\n{self.log.read_text()[-3000:]}")
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Start it without waiting."""
         if self.kind == "apache":
             command = ["java", "-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", "-cp", APACHE_CLASSES, APACHE_MAIN]
         else:
