@@ -18,6 +18,9 @@ from corral.store.snapshot_write import SnapshotWriter
 from corral.tree.tree import Tree
 from corral.tree.watches import EventSink
 
+INITIALIZE = "initialize"
+"""The file beside `version-2` that lets a server start empty although db.autocreate is false; a start uses it up."""
+
 
 def open_database(
     directories: DataDirectories, config: Config, registry: Registry, sink: EventSink, log: Any
@@ -48,8 +51,15 @@ def open_database(
     for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
         replay.apply(entry)
     replay.finish()
+    may_be_empty = os.path.join(directories.logs.root, INITIALIZE)
     if ending is None:
+        if not replay.applied and not config.db_autocreate and not os.path.exists(may_be_empty):
+            raise StorageError(
+                f"{directories.snapshots.dir} has no database, and db.autocreate is false: restore the data, or make a "
+                f"file {may_be_empty} to start with an empty database once"
+            )
         _write_first_snapshot(directories, tree, config)
+    _use_up(may_be_empty)
     log.info(
         "database loaded",
         snapshot=loaded.name or "none",
@@ -60,6 +70,16 @@ def open_database(
         seconds=round(time.monotonic() - started, 2),
     )
     return tree, replay.applied
+
+
+def _use_up(path: str) -> None:
+    """Delete the file that allows an empty database, now that there is one. Raises StorageError."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StorageError(f"cannot delete {path}: {error.strerror}") from error
 
 
 def _mismatch(log: Any) -> Any:
