@@ -4,7 +4,8 @@
     committed   install in the tree, watches fire, answer the request's connection   (everyone's part)
 
 An entry of `outstanding` waits for agreement; they leave it strictly in order of zxid. A refused write is an entry
-too, with an error transaction of its own zxid; an undecodable one is answered without a zxid.
+too, with an error transaction of its own zxid; an undecodable one is answered without a zxid, and so is one without
+rights where enableEagerACLCheck is set.
 
 Bounds: no transaction longer than `Options.txn_bytes_max` is made. A multi that would be is refused; a session's
 close that would be is preceded by transactions that delete part of its ephemerals.
@@ -14,9 +15,10 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from corral.base.errors import MarshallingError, SessionExpired, ZooKeeperError
+from corral.base.errors import InvalidAcl, MarshallingError, NoAuth, SessionExpired, ZooKeeperError
 from corral.ops.base import Options, Preparing, WriteOp
 from corral.ops.registry import Registry
 from corral.quorum.solo import Solo
@@ -72,6 +74,10 @@ class Entry:
         self.digest = 0
 
 
+Submit = Callable[["Connection", Session, int, WriteOp[Any], bytes, int, int, int, int], None]
+"""How a client's write goes in: `Pipeline.submit`, or what stands before it."""
+
+
 class Pipeline:
     """All writes of one server between their arrival and their answer."""
 
@@ -101,7 +107,11 @@ class Pipeline:
         self, conn: Connection, session: Session, xid: int, op: WriteOp[Any], buf: bytes, at: int, end: int, now: int,
         wall: int,
     ) -> None:  # fmt: skip
-        """Take a client's write. Raises WireError or struct.error if it cannot be decoded; nothing happened then."""
+        """Take a client's write.
+
+        Raises WireError or struct.error if it cannot be decoded, and ZooKeeperError where enableEagerACLCheck refuses
+        it; nothing happened then.
+        """
         request = op.decode(buf, at, end)[0]
         self._cx.identities = conn.identities
         entry = Entry(WRITE, conn, session.id, xid, op.code, 0, now)
@@ -191,6 +201,8 @@ class Pipeline:
                 overlay.rollback(before)
                 raise MarshallingError(f"a transaction of {len(body)} bytes would be too long to read back")
         except ZooKeeperError as error:
+            if self._options.eager_acl_check and session is not None and isinstance(error, (NoAuth, InvalidAcl)):
+                raise
             entry.err = error.code
             entry.reply = b""
             entry.changes = _NO_CHANGES
