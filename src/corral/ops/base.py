@@ -29,7 +29,7 @@ class Options:
     """What of the configuration decides about operations.
 
     txn_bytes_max: no transaction longer than this is made, so that every log can be read back. eager_acl_check: what
-    is refused for want of rights makes no transaction.
+    is refused for want of rights makes no transaction. close_session_txn: closeSession says what it deletes.
     """
 
     extended_types: bool = False
@@ -38,6 +38,7 @@ class Options:
     txn_bytes_max: int = 2 * 0xFFFFF
     response_cache_max: int = 400
     eager_acl_check: bool = False
+    close_session_txn: bool = True
 
 
 class Stamp(Protocol):

@@ -433,6 +433,7 @@ def options_of(config: Config) -> Options:
         txn_bytes_max=config.jute_maxbuffer + config.jute_maxbuffer_extrasize - 64,
         response_cache_max=config.max_response_cache_size,
         eager_acl_check=config.enable_eager_acl_check,
+        close_session_txn=config.close_session_txn_enabled,
     )
 
 
