@@ -7,6 +7,8 @@ import struct
 import pytest
 from tests.support.core import Client, Core, framed
 
+from corral.replica.effects import Append
+from corral.replica.inputs import Synced
 from corral.wire import client as records
 from corral.wire import opcodes
 from corral.wire.schema import encode
@@ -68,6 +70,19 @@ def test_an_answered_request_makes_room() -> None:
     assert [reply.xid for reply in client.replies()] == [1, 2]
 
 
+def test_each_write_makes_room_when_it_is_answered_itself() -> None:
+    core, (client,) = stalled(1)
+    client.send_bytes(packet(1500, 1))
+    (first,) = core.replica.take()
+    client.send_bytes(packet(2000, 2))
+    assert isinstance(first, Append)
+
+    core.replica.handle(Synced(first.last), core.now)
+
+    assert core.replica.large is not None
+    assert core.replica.large.under_way() == 2000
+
+
 def test_a_packet_on_its_way_counts_from_its_length_on() -> None:
     core, (slow, other) = stalled(2)
     slow.send_bytes(packet(4000)[:20])
@@ -95,3 +110,12 @@ def test_a_large_packet_in_pieces_is_counted_once() -> None:
     core.sync()
     assert core.replica.large.under_way() == 0
     assert [reply.err for reply in client.replies()] == [0]
+
+
+def test_a_packet_beyond_the_general_limit_is_said_to_be_that() -> None:
+    core, (client,) = stalled(1)
+
+    client.send_bytes(struct.pack(">iii", 0xFFFFF + 1, 1, opcodes.SET_DATA))
+
+    ((_, _, data),) = core.log.lines
+    assert data["key"] == "jute.maxbuffer"

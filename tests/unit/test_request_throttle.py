@@ -98,12 +98,24 @@ def test_a_closed_connection_makes_room_for_the_next() -> None:
     next_one.send_bytes(writes(1))
 
     gone.close()
+    assert core.replica.request_throttle is not None
+    assert list(core.replica.request_throttle.waiting) == [next_one.conn]
     core.sync()
     core.sync()
 
     assert xids(next_one) == [1]
-    assert core.replica.request_throttle is not None
-    assert core.replica.request_throttle.waiting == {}
+
+
+def test_the_shell_is_told_of_a_connection_that_may_be_read_again() -> None:
+    core, (writer, client) = stalled(1, 2)
+    writer.send_bytes(writes(1))
+    client.send_bytes(writes(1))
+    core.replica.take_dirty()
+
+    core.sync()
+
+    assert client.conn in core.replica.take_dirty()
+    assert not client.conn.is_unread
 
 
 @pytest.mark.parametrize(("waited", "error"), [(50, 0), (51, ThrottledOp.code)])

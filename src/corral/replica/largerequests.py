@@ -45,11 +45,11 @@ class LargeRequests:
         return self._arriving + self._writing
 
     def has_room(self, size: int) -> bool:
-        """Tell whether a packet of `size` bytes may be taken."""
-        return size <= self.threshold or self.under_way() + size <= self._most
+        """Tell whether a large packet of `size` bytes may be taken."""
+        return self.under_way() + size <= self._most
 
     def reserve(self, size: int) -> bool:
-        """Set bytes aside for a packet that is arriving; negative gives them back. False if there is no room."""
+        """Set bytes aside for a large packet that is arriving; negative gives them back. False if there is no room."""
         if size > 0 and not self.has_room(size):
             return False
         self._arriving += size

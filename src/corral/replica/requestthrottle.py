@@ -78,5 +78,4 @@ class RequestThrottle:
             self._turn = conn
             self._is_late = 0 < self._wait_max < waited
             conn.resume(now)
-            self._turn = None
             conn.replica.touched(conn)
