@@ -15,6 +15,7 @@ from corral.server.datadir import DataDirectories
 from corral.store.names import snapshot_name
 from corral.store.recovery import entries_from, load
 from corral.store.snapshot_write import SnapshotWriter
+from corral.store.ttl353 import adopt_353_ttls
 from corral.tree.tree import Tree
 from corral.tree.watches import EventSink
 
@@ -47,7 +48,13 @@ def open_database(
             tree.digest.value = ending.digest
         else:
             fuzzy_until, fuzzy_digest = ending.digest_zxid, ending.digest
-    replay = Replay(tree, registry, fuzzy_until, fuzzy_digest, _mismatch(log))
+    on_mismatch = _mismatch(log)
+    if config.emulate_353_ttl_nodes and config.extended_types_enabled and (adopted := adopt_353_ttls(tree)):
+        log.info("nodes with a time to live taken over from ZooKeeper 3.5.3", nodes=adopted)
+        # The owners are part of the digest, so what the files say of it cannot be compared any more.
+        tree.count_digest()
+        fuzzy_until, on_mismatch = 0, None
+    replay = Replay(tree, registry, fuzzy_until, fuzzy_digest, on_mismatch)
     for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
         replay.apply(entry)
     replay.finish()
