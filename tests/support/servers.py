@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -67,9 +68,13 @@ class Process:
         code = self._process.wait(30)
         assert code == 0, self.log.read_text()
 
-    def start(self) -> Self:
-        """Start it and wait until it answers."""
-        self.launch()
+    def start(self, before: Sequence[str] = ()) -> Self:
+        """Start it and wait until it answers. before: a command that starts the one that follows it."""
+        self.launch(before)
+        return self.await_answer()
+
+    def await_answer(self) -> Self:
+        """Wait until it answers."""
         process = self._process
         assert process is not None
         deadline = time.monotonic() + START_S
@@ -82,7 +87,7 @@ class Process:
         self.stop(signal.SIGKILL)
         raise AssertionError(f"{self.kind} did not start:\n{self.log.read_text()[-3000:]}")
 
-    def launch(self) -> None:
+    def launch(self, before: Sequence[str] = ()) -> None:
         """Start it without waiting."""
         if self.kind == "apache":
             command = ["java", "-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", "-cp", APACHE_CLASSES, APACHE_MAIN]
@@ -90,7 +95,7 @@ class Process:
             command = [sys.executable, "-m", "corral", "serve"]
         with self.log.open("ab") as log:
             env = {key: value for key, value in os.environ.items() if not key.startswith("CORRAL_")}
-            self._process = subprocess.Popen([*command, str(self.config)], stdout=log, stderr=log, env=env)
+            self._process = subprocess.Popen([*before, *command, str(self.config)], stdout=log, stderr=log, env=env)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it; return its exit code."""

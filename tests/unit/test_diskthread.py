@@ -6,6 +6,7 @@ import errno
 import os
 import struct
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -283,6 +284,28 @@ def test_a_full_disk_is_reported_once(directory: DataDirectory, batch_max: int) 
     assert error.errno == errno.ENOSPC
     assert disk.reports.empty()
     assert not disk.thread.is_alive()
+
+
+def test_after_a_failure_nothing_is_kept_and_a_stop_does_not_hang(directory: DataDirectory) -> None:
+    os.symlink("/dev/full", directory.path("log.1"))
+    disk = Disk(directory)
+    disk.thread.start()
+    disk.append(1, 1)
+    assert isinstance(disk.report(), OSError)
+
+    class Frames(list[bytes]):
+        """A list that can be asked whether it is still there."""
+
+    late = Frames([b"late"])
+    kept = weakref.ref(late)
+    disk.thread.append(late, 2, 2)
+    disk.thread.roll()
+    del late
+    disk.thread.stop(WAIT_S)
+
+    assert not disk.thread.is_alive()
+    assert kept() is None
+    assert disk.reports.empty()
 
 
 def test_a_slow_fsync_is_logged_with_how_long_it_took(directory: DataDirectory, start: Start, syncs: Syncs) -> None:
