@@ -4,7 +4,9 @@
 #   kazoo_suite.sh WHEEL [PYTEST-ARGS...]      such as  dist/corral-0.1.0-py3-none-any.whl -k lock
 #
 # The wheel, kazoo and what its tests need go into a virtual environment of their own: what is tested is what is
-# shipped, and the source tree is out of sight. kazoo's wheel carries its tests. Their harness writes a zoo.cfg and starts `java ... QuorumPeerMain zoo.cfg`, found on
+# shipped, and the source tree is out of sight. One of those needs a C compiler and Python's headers.
+#
+# kazoo's wheel carries its tests. Their harness writes a zoo.cfg and starts `java ... QuorumPeerMain zoo.cfg`, found on
 # PATH. A `java` of our own, put first on PATH, takes that one call and becomes the server (exec), so that the harness's
 # SIGTERM goes to the server itself. To zoo.cfg it adds loopback addresses and what the harness gives as -Dzookeeper.KEY.
 #
