@@ -12,9 +12,28 @@ CFG ?=
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Says in one sentence what a machine lacks; a trace or a half-made .venv would not.
+define CHECK
+import sys
+wanted, have = (3, 11), sys.version_info[:3]
+if have < wanted:
+    sys.exit("Corral needs Python 3.11 or later, and $(PYTHON) is %d.%d.%d: name another, such as "
+             "make PYTHON=python3.12" % have)
+try:
+    from ensurepip import version
+    from venv import EnvBuilder
+except ImportError as missing:
+    sys.exit("$(PYTHON) cannot make virtual environments, it has no module %s: install it "
+             "(on Debian and Ubuntu: apt install python3-venv)" % missing.name)
+endef
+export CHECK
+
 # Stamps: made anew only when the project's metadata changes, so a second call costs nothing.
 $(VENV)/.made:
-	$(PYTHON) -m venv $(VENV)
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or later, or name it, such as make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK"
+	@echo "Setting up $(VENV), once; this takes a moment and the network."
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.made
@@ -44,8 +63,8 @@ format: $(VENV)/.installed-dev ## Bring the code into its form.
 bench: $(VENV)/.installed-dev ## Measure beside Apache ZooKeeper.
 	$(BIN)/python bench/run.py
 
-test-kazoo: $(VENV)/.installed-dev ## Run kazoo's own tests against the server.
-	PATH="$(abspath $(BIN)):$$PATH" bash tests/interop/kazoo_suite.sh
+test-kazoo: wheel ## Run kazoo's own tests against the server, installed from its wheel; takes minutes.
+	PYTHON="$(abspath $(BIN))/python" bash tests/interop/kazoo_suite.sh dist/corral-*.whl $(PYTEST_ARGS)
 
 compiled: $(VENV)/.installed-dev ## Compile the hot modules with mypyc into build/compiled.
 	$(BIN)/python tools/compile.py
@@ -54,6 +73,7 @@ test-compiled: compiled ## Run the tests against the compiled modules.
 	PYTHONPATH="$(CURDIR)/build/compiled" $(BIN)/pytest $(PYTEST_ARGS)
 
 wheel: $(VENV)/.made ## Build a wheel into dist.
+	@rm -f dist/corral-*.whl
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean: ## Remove what was made, but no data.

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Runs kazoo's own, unchanged test-suite against Corral.
+# Runs kazoo's own, unchanged test-suite against a Corral installed from its wheel, as `make test-kazoo` does.
 #
-#   kazoo_suite.sh [PYTEST-ARGS...]      such as  -k lock
+#   kazoo_suite.sh WHEEL [PYTEST-ARGS...]      such as  dist/corral-0.1.0-py3-none-any.whl -k lock
+#
+# The wheel, kazoo and what its tests need go into a virtual environment of their own: what is tested is what is
+# shipped, and the source tree is out of sight. One of those needs a C compiler and Python's headers.
 #
 # kazoo's wheel carries its tests. Their harness writes a zoo.cfg and starts `java ... QuorumPeerMain zoo.cfg`, found on
 # PATH. A `java` of our own, put first on PATH, takes that one call and becomes the server (exec), so that the harness's
@@ -11,27 +14,53 @@
 # servers also the seven tests that fail then on any server, Apache's too, because they start or address three.
 #
 # Environment, all of it optional:
-#   CORRAL      the command; it is called as  $CORRAL zoo.cfg  (default: corral serve)
+#   CORRAL      another server's command; it is called as  $CORRAL zoo.cfg  (default: `corral serve` of the wheel)
 #   KZ_SIZE     servers in the ensemble (default 1; the suite's own default is 3)
 #   KZ_VERSION  the version that the suite takes the server for (default 3.9.3); it skips by it
-#   KZ_PORT     the first of 30 free ports (default 30000)
+#   KZ_PORT     the first of 30 free ports (default: the first such block from 30000 on)
 #   KZ_MODULES  which test modules, such as "test_lock test_client" (default: all but test_sasl)
 #   KZ_MODULE_S, KZ_TEST_S   seconds one module (default 900) and one test (default 180) may take
 #   KZ_OUT      where logs and results go (default: build/kazoo); KZ_VENV: the virtual environment of the tests there
 # Prints a table and a line of JSON. Exit code: 0 when nothing failed, 1 when something did, 2 when it could not be run.
 set -u
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
-OUT=${KZ_OUT:-$ROOT/build/kazoo}; VENV=${KZ_VENV:-$OUT/venv}; PORT=${KZ_PORT:-30000}
-SERVER=${CORRAL:-corral serve}; PYTHON=${PYTHON:-python3}
+OUT=${KZ_OUT:-$ROOT/build/kazoo}; VENV=${KZ_VENV:-$OUT/venv}; PYTHON=${PYTHON:-python3}
+WHEEL=${1:-}; [ -f "$WHEEL" ] || { echo "kazoo_suite: there is no wheel '$WHEEL': make one with make wheel" >&2; exit 2; }
+WHEEL=$(realpath "$WHEEL"); shift
+SERVER=${CORRAL:-$VENV/bin/corral serve}
+mkdir -p "$OUT/shim" "$OUT/tmp" && cd "$OUT" || exit 2
+unset PYTHONPATH
 
-command -v "${SERVER%% *}" >/dev/null || { echo "kazoo_suite: there is no command ${SERVER%% *}: install Corral, or set CORRAL" >&2; exit 2; }
 if [ ! -e "$VENV/.made" ]; then
   # pyOpenSSL 26.2 lost X509Extension, which the harness needs; pytest 8.4.2 is what kazoo's constraints name.
   "$PYTHON" -m venv "$VENV" && "$VENV/bin/pip" install --quiet --disable-pip-version-check \
     'kazoo[test]==2.11.0' 'pyOpenSSL<26.2.0' 'pytest==8.4.2' && touch "$VENV/.made" || exit 2
 fi
+# Twice: a wheel of the same version must replace the one before it, and its dependencies need not come again.
+"$VENV/bin/pip" install --quiet --disable-pip-version-check "$WHEEL" &&
+  "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall "$WHEEL" || exit 2
+command -v "${SERVER%% *}" >/dev/null || { echo "kazoo_suite: there is no command ${SERVER%% *}" >&2; exit 2; }
+echo "server: $SERVER"
+"$VENV/bin/python" -c 'import corral; print("corral:", corral.__file__)' || exit 2
 TESTS=$("$VENV/bin/python" -c 'import kazoo.tests, os; print(os.path.dirname(kazoo.tests.__file__))') || exit 2
-mkdir -p "$OUT/shim" "$OUT/tmp"; : > "$OUT/pids"; : > "$OUT/results.tsv"; rm -f "$OUT"/*.xml
+: > "$OUT/pids"; : > "$OUT/results.tsv"; rm -f "$OUT"/*.xml
+PORT=${KZ_PORT:-$("$VENV/bin/python" - <<'FREE'
+import socket
+
+
+def is_free(port):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+print(next(first for first in range(30000, 32700, 30) if all(map(is_free, range(first, first + 30)))))
+FREE
+)} || exit 2
 
 cat > "$OUT/shim/java" <<'SHIM'
 #!/usr/bin/env bash
@@ -102,7 +131,7 @@ fi
 printf '%-28s %5s %5s %5s %5s %7s\n' module tests pass fail skip wall_s
 for module in ${KZ_MODULES:-$(cd "$TESTS" && ls test_*.py | sed 's/\.py$//' | grep -vx test_sasl)}; do
   SECONDS=0
-  ( cd "$OUT" && timeout -k 10 "${KZ_MODULE_S:-900}" "$VENV/bin/pytest" -c /dev/null "$TESTS/$module.py" --rootdir="$TESTS" \
+  ( timeout -k 10 "${KZ_MODULE_S:-900}" "$VENV/bin/pytest" -c /dev/null "$TESTS/$module.py" --rootdir="$TESTS" \
       -p no:cacheprovider -q -o timeout="${KZ_TEST_S:-180}" "${left_out[@]/#/--deselect=}" \
       --junitxml="$OUT/$module.xml" "$@" > "$OUT/$module.log" 2>&1 ); code=$?
   wall=$SECONDS; reap; rm -rf "$OUT"/tmp/*

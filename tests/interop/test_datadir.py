@@ -107,3 +107,28 @@ def test_a_directory_moves_between_servers(tmp_path: Path, writer: str, reader: 
         log = second.log.read_text()
     assert "digest differs" not in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(("writer", "reader"), [("apache", "corral"), ("corral", "apache"), ("corral", "corral")])
+def test_a_log_of_closes_without_paths_is_read(tmp_path: Path, writer: str, reader: str) -> None:
+    """closeSessionTxn.enabled=false at both; Corral reads such a log with any setting."""
+    need_apache()
+    setting = {"closeSessionTxn.enabled": "false"}
+    with Process(writer, tmp_path / "first", **setting) as first:
+        staying, closing = WireClient(first.port), WireClient(first.port)
+        for client, path in ((staying, b"/mine"), (closing, b"/gone")):
+            assert client.call(op.CREATE, records.CreateRequest(path, b"", OPEN_ACL, 1))[2] == 0
+        assert closing.call(op.CLOSE_SESSION)[2] == 0
+        assert staying.call(op.CREATE, records.CreateRequest(b"/after", b"", OPEN_ACL, 0))[2] == 0
+        first.stop(signal.SIGKILL)
+        staying.close()
+        closing.close()
+    shutil.copytree(tmp_path / "first" / "data", tmp_path / "second" / "data")
+    with Process(reader, tmp_path / "second", **(setting if reader == "apache" else {})) as second:
+        client = WireClient(second.port)
+        _, _, _, listed = client.call(op.GET_CHILDREN, records.PathWatchRequest(b"/", False))
+        client.close()
+        log = second.log.read_text()
+
+    assert sorted(decode(records.GetChildrenResponse, listed).children) == [b"after", b"mine", b"zookeeper"]
+    assert "digest differs" not in log

@@ -67,14 +67,18 @@ class Process:
 
     def expect_refusal(self) -> None:
         """Start it where it must not start; raises AssertionError with its log, as `start` does."""
-        self._launch()
+        self.launch()
         assert self._process is not None
         code = self._process.wait(30)
         assert code == 0, self.log.read_text()
 
-    def start(self) -> Self:
-        """Start it and wait until it answers."""
-        self._launch()
+    def start(self, before: Sequence[str] = ()) -> Self:
+        """Start it and wait until it answers. before: a command that starts the one that follows it."""
+        self.launch(before)
+        return self.await_answer()
+
+    def await_answer(self) -> Self:
+        """Wait until it answers."""
         process = self._process
         assert process is not None
         deadline = time.monotonic() + START_S
@@ -87,7 +91,8 @@ class Process:
         self.stop(signal.SIGKILL)
         raise AssertionError(f"{self.kind} did not start:\n{self.log.read_text()[-3000:]}")
 
-    def _launch(self) -> None:
+    def launch(self, before: Sequence[str] = ()) -> None:
+        """Start it without waiting."""
         if self.kind == "apache":
             classes = ":".join((APACHE_CLASSES, *(APACHE_LOGGING, APACHE_ADMIN) * bool(self._java)))
             options = ["-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", *self._java]
@@ -96,7 +101,7 @@ class Process:
             command = [sys.executable, "-m", "corral", "serve"]
         with self.log.open("ab") as log:
             env = {key: value for key, value in os.environ.items() if not key.startswith("CORRAL_")}
-            self._process = subprocess.Popen([*command, str(self.config)], stdout=log, stderr=log, env=env)
+            self._process = subprocess.Popen([*before, *command, str(self.config)], stdout=log, stderr=log, env=env)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it; return its exit code."""

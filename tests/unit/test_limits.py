@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from typing import Any
 
 import pytest
 from tests.support.core import Core, framed
@@ -181,9 +182,14 @@ def test_a_session_that_the_server_itself_does_not_read_does_not_expire() -> Non
     assert not client.conn.session.is_closing
 
 
-def test_mutated_packets_never_raise_and_never_touch_another_client() -> None:
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"large_request_threshold": 40, "request_throttle_max_requests": 1, "enable_eager_acl_check": True}],
+    ids=["as set by default", "with every limit set"],
+)
+def test_mutated_packets_never_raise_and_never_touch_another_client(config: dict[str, Any]) -> None:
     """Random damage to real requests, seeded; every frame is answered, refused or closes its own connection."""
-    core = Core()
+    core = Core(**config)
     bystander = core.client(40_000)
     bystander.create(b"/mine", b"safe")
     rng = random.Random(20_240_601)

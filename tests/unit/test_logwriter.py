@@ -6,6 +6,7 @@ import errno
 import os
 import struct
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -288,6 +289,28 @@ def test_a_full_disk_is_reported_once(directory: DataDirectory, batch_max: int) 
     assert error.errno == errno.ENOSPC
     assert disk.reports.empty()
     assert not disk.thread.is_alive()
+
+
+def test_after_a_failure_nothing_is_kept_and_a_stop_does_not_hang(directory: DataDirectory) -> None:
+    os.symlink("/dev/full", directory.path("log.1"))
+    disk = Disk(directory)
+    disk.thread.start()
+    disk.append(1, 1)
+    assert isinstance(disk.report(), OSError)
+
+    class Kept(Batch):
+        """A batch that can be asked whether it is still there."""
+
+    late = Kept(b"late", 1, 2, 2)
+    kept = weakref.ref(late)
+    disk.items.put(late)
+    disk.items.put(ROLL)
+    del late
+    disk.stop()
+
+    assert not disk.thread.is_alive()
+    assert kept() is None
+    assert disk.reports.empty()
 
 
 def test_an_fsync_is_timed(directory: DataDirectory, start: Start, syncs: Syncs) -> None:

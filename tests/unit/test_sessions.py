@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.core import Core
 
+from corral.ops.registry import Registry
+from corral.replica.fanout import Fanout
+from corral.replica.replay import Replay
 from corral.replica.sessions import first_session_id, session_password
+from corral.tree.tree import Tree
 from corral.wire import client as records
 from corral.wire import opcodes
+from corral.wire.schema import encode
+from corral.wire.txns import CloseSessionTxn
 
 
 def test_the_password_is_the_known_one() -> None:
@@ -179,6 +186,40 @@ def test_the_close_of_a_session_never_outgrows_what_can_be_read_back() -> None:
 
     assert max(map(len, core.entries)) <= 4096 + 1024
     assert len(core.tree.nodes) == 4
+
+
+@pytest.mark.parametrize("digest", [True, False])
+@pytest.mark.parametrize("names_paths", [True, False])
+def test_the_close_of_a_session_replays_alike_whether_or_not_the_log_names_what_it_deletes(
+    digest: bool, names_paths: bool
+) -> None:
+    core = Core(close_session_txn_enabled=names_paths)
+    core.replica.pipeline.overlay.digest.enabled = digest
+    client = core.client()
+    client.create(b"/stays")
+    client.create(b"/gone", b"", 1)
+
+    client.call(opcodes.CLOSE_SESSION)
+
+    assert (b"/gone" in core.entries[-1]) == names_paths
+    tree = Tree(Fanout(core.replica.access, core.metrics))
+    tree.populate()
+    mismatches: list[int] = []
+    replay = Replay(tree, Registry(), on_mismatch=lambda zxid, *_: mismatches.append(zxid))
+    for entry in core.entries:
+        replay.apply(entry)
+    assert mismatches == []
+    assert (set(tree.nodes), tree.sessions) == (set(core.tree.nodes), {})
+
+
+@pytest.mark.parametrize("paths", [[], [b"/abc"], [b"/", b"/"], [b"/a", b"/b", b"/c"]])
+def test_the_body_of_a_close_is_told_from_a_digest(paths: list[bytes]) -> None:
+    body = encode(records.GetEphemeralsResponse(paths))
+
+    closed, at = Registry().decode_txn(opcodes.CLOSE_SESSION, body, 0)
+
+    assert isinstance(closed, CloseSessionTxn)
+    assert (closed.paths_to_delete, at) == (paths, len(body))
 
 
 def test_enforced_authentication_lets_nothing_else_through() -> None:

@@ -28,7 +28,8 @@ from corral.wire.txns import TxnBody
 class Options:
     """What of the configuration decides about operations.
 
-    txn_bytes_max: no transaction longer than this is made, so that every log can be read back.
+    txn_bytes_max: no transaction longer than this is made, so that every log can be read back. eager_acl_check: what
+    is refused for want of rights makes no transaction. close_session_txn: closeSession says what it deletes.
     """
 
     extended_types: bool = False
@@ -36,6 +37,8 @@ class Options:
     reconfig_enabled: bool = False
     txn_bytes_max: int = 2 * 0xFFFFF
     response_cache_max: int = 400
+    eager_acl_check: bool = False
+    close_session_txn: bool = True
 
 
 class Stamp(Protocol):

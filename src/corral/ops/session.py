@@ -35,7 +35,8 @@ class CreateSession(WriteOp[CreateSessionTxn]):
 class CloseSession(WriteOp[Unread]):
     """Deletes the session's ephemerals, in order of creation, and the session.
 
-    The paths stand in the transaction, so that a replay over a fuzzy snapshot deletes them too.
+    The paths stand in the transaction, so that a replay over a fuzzy snapshot deletes them too; not so with
+    closeSessionTxn.enabled=false, which is how ZooKeeper's logs were before 3.6.
     """
 
     code = CLOSE_SESSION
@@ -45,6 +46,8 @@ class CloseSession(WriteOp[Unread]):
     txns = {CLOSE_SESSION: CloseSessionTxn}
 
     def prepare(self, cx: Preparing, request: Unread) -> tuple[int, TxnBody]:
+        if not cx.options.close_session_txn:
+            return CLOSE_SESSION, request
         return CLOSE_SESSION, CloseSessionTxn(cx.view.ephemerals_of(cx.client_id))
 
     def apply(self, view: View, stamp: Stamp, body: CloseSessionTxn | Unread) -> Node | None:

@@ -71,6 +71,7 @@ class Config:
     connection_throttle_local_session_weight: int = 1
 
     # Admission of sessions, new and renewed: those beyond the bucket wait their turn. Not in ZooKeeper. 0 is off.
+    # Nothing reads these yet.
     session_admission_tokens: int = 2_000
     session_admission_fill_time_ms: int = 1
     session_admission_fill_count: int = 5

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from corral.base.errors import WireError, ZooKeeperError
 from corral.ops.base import ReadOp, WriteOp
 from corral.replica.pipeline import Entry
+from corral.replica.requestthrottle import Held
 from corral.replica.sessions import Session, session_password
 from corral.tree.access import AuthRefused, Identity
 from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, PathRequest
@@ -161,7 +162,7 @@ class Connection:
         reads = self.reads
         queue = self.queue
         serving = replica.serving
-        limit = replica.frame_bytes_max
+        limit = replica.frame_bytes_plain
         zxid = replica.tree.zxid
         append = self.out.append
         metrics = replica.metrics
@@ -193,10 +194,15 @@ class Connection:
                 if write is not None and op != CLOSE_SESSION:
                     counts[op] = counts.get(op, 0) + 1
                     try:
-                        if replica.pipeline.submit(self, xid, write, data, at + 12, stop, now):
+                        if replica.submit(self, xid, write, data, at + 12, stop, now):
                             self._throttle()
                     except (WireError, struct.error):
                         self._in_order(xid, MARSHALLING, b"", now)
+                    except ZooKeeperError as error:
+                        self._in_order(xid, error.code, b"", now)
+                    except Held:
+                        counts[op] -= 1
+                        break
                 else:
                     self._other(read, op, xid, data, at + 12, stop, now)
                 reads = self.reads
@@ -244,7 +250,7 @@ class Connection:
             return
         size = _unpack_int(rest, 0)[0]
         op = _unpack_int(rest, 8)[0] if have >= 12 else None
-        if 8 <= size <= self.replica.frame_bytes_max or (self.state == NEW and 0 <= size <= 1024):
+        if 8 <= size <= self.replica.frame_bytes_plain or (self.state == NEW and 0 <= size <= 1024):
             self.need = 4 + size
         elif op is None and 8 <= size <= self.replica.setwatches_bytes_max and self.state == UP:
             self.need = 12
@@ -256,10 +262,11 @@ class Connection:
             self._refuse_length(size, rest)
 
     def _is_admitted(self, size: int, op: int) -> bool:
-        """Tell whether a frame longer than the general limit is taken all the same: a client's watches."""
-        if size <= self.replica.frame_bytes_max:
-            return size >= 8
-        return op in (SET_WATCHES, SET_WATCHES2) and size <= self.replica.setwatches_bytes_max
+        """Tell whether a frame is taken: large ones where there is room, longer than the limit a client's watches."""
+        replica = self.replica
+        if size <= replica.frame_bytes_max:
+            return size >= 8 and (replica.large is None or replica.large.has_room(size))
+        return op in (SET_WATCHES, SET_WATCHES2) and size <= replica.setwatches_bytes_max
 
     def _release(self) -> None:
         self.replica.reserve(-self.reserved)

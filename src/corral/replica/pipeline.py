@@ -4,7 +4,8 @@
     committed   install in the tree, watches fire, answer the request's connection   (everyone's part)
 
 An entry of `outstanding` waits for agreement; they leave it strictly in order of zxid. A refused write is an entry
-too, with an error transaction of its own zxid; an undecodable one is answered without a zxid.
+too, with an error transaction of its own zxid; an undecodable one is answered without a zxid, and so is one without
+rights where enableEagerACLCheck is set.
 
 Bounds: no transaction longer than `Options.txn_bytes_max` is made. A multi that would be is refused; a session's
 close that would be is preceded by transactions that delete part of its ephemerals.
@@ -14,10 +15,10 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from corral.base.errors import MarshallingError, SessionExpired, ZooKeeperError
+from corral.base.errors import InvalidAcl, MarshallingError, NoAuth, SessionExpired, ZooKeeperError
 from corral.ops.base import Options, Preparing, WriteOp
 from corral.ops.registry import Registry
 from corral.quorum.solo import Solo
@@ -90,6 +91,10 @@ class Audit(Protocol):
         """Learn that everything up to `zxid` has been installed."""
 
 
+Submit = Callable[["Connection", int, WriteOp[Any], bytes, int, int, int], bool]
+"""How a client's write goes in: `Pipeline.submit`, or what stands before it."""
+
+
 class Pipeline:
     """All writes of one server between their arrival and their answer. audit: None where nobody wants to know."""
 
@@ -121,7 +126,8 @@ class Pipeline:
     def submit(self, conn: Connection, xid: int, op: WriteOp[Any], buf: bytes, at: int, end: int, now: int) -> bool:
         """Take a client's write; tell whether more is outstanding now than should be.
 
-        Raises WireError or struct.error if it cannot be decoded; nothing happened then.
+        Raises WireError or struct.error if it cannot be decoded, and ZooKeeperError where enableEagerACLCheck refuses
+        it; nothing happened then.
         """
         session = conn.session
         assert session is not None
@@ -222,6 +228,8 @@ class Pipeline:
                 overlay.rollback(before)
                 raise MarshallingError(f"a transaction of {len(body)} bytes would be too long to read back")
         except ZooKeeperError as error:
+            if self._options.eager_acl_check and conn is not None and isinstance(error, (NoAuth, InvalidAcl)):
+                raise
             err = error.code
             reply = b""
             entry = _header(session_id, xid, zxid, wall, ERROR) + _encode_error(ErrorTxn(err))

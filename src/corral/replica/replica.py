@@ -24,9 +24,11 @@ from corral.replica.connection import WAITING, Connection
 from corral.replica.effects import Append, BeginSnapshot, Effect, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.fanout import Fanout
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
+from corral.replica.largerequests import LargeRequests
 from corral.replica.metrics import Metrics
-from corral.replica.pipeline import Pipeline
+from corral.replica.pipeline import Pipeline, Submit
 from corral.replica.reaper import Reaper
+from corral.replica.requestthrottle import RequestThrottle
 from corral.replica.sessions import SessionTracker, session_password
 from corral.replica.throttle import TokenBucket
 from corral.store.retention import RollPolicy
@@ -58,7 +60,8 @@ class Replica:
 
     dirty: connections that the shell must look at. throttled: those not read while too much is outstanding. is_serving:
     False from a failure of the log on, and around a restore; then no session is opened and nothing is done in the
-    background. next_session: the id of the next new session.
+    background. next_session: the id of the next new session. submit: how a write goes in. frame_bytes_plain: up to
+    which length a frame needs no second look.
     """
 
     def __init__(
@@ -90,12 +93,22 @@ class Replica:
         self.pipeline = Pipeline(
             tree, registry, access, options, self.tracker, self.agreement, metrics, config.global_outstanding_limit
         )
+        self.frame_bytes_max = self.frame_bytes_plain = config.jute_maxbuffer
+        self.submit: Submit = self.pipeline.submit
+        self.large: LargeRequests | None = None
+        self.request_throttle: RequestThrottle | None = None
+        if config.large_request_threshold > 0:
+            self.large = LargeRequests(config, self.submit, self.pipeline.outstanding)
+            self.frame_bytes_plain = min(self.frame_bytes_max, config.large_request_threshold)
+            self.submit = self.large.submit
+        if config.request_throttle_max_requests > 0:
+            self.request_throttle = RequestThrottle(config, self.submit, self.pipeline.outstanding, metrics)
+            self.submit = self.request_throttle.submit
         self.reaper = Reaper(config, tree, self.pipeline)
         self.connections: dict[Connection, None] = {}
         self.by_address: dict[str, int] = {}
         self.dirty: list[Connection] = []
         self.throttled: dict[Connection, None] = {}
-        self.frame_bytes_max = config.jute_maxbuffer
         self.setwatches_bytes_max = max(config.setwatches_maxbuffer, config.jute_maxbuffer)
         self._reserved = 0
         self.is_serving = True
@@ -140,6 +153,8 @@ class Replica:
         self.connections.pop(conn, None)
         self._sessionless.pop(conn, None)
         self.throttled.pop(conn, None)
+        if self.request_throttle is not None:
+            self.request_throttle.waiting.pop(conn, None)
         count = self.by_address.get(conn.address, 0) - 1
         if count > 0:
             self.by_address[conn.address] = count
@@ -241,10 +256,12 @@ class Replica:
         return len(self.pipeline.outstanding) > self.config.global_outstanding_limit or len(conn.queue) > 4096
 
     def reserve(self, size: int) -> bool:
-        """Set bytes aside for a packet longer than the general limit; negative gives them back.
+        """Set bytes aside for a packet longer than `frame_bytes_plain`; negative gives them back.
 
         False if all such packets together would take more than a few times the limit of one.
         """
+        if self.large is not None and abs(size) <= self.frame_bytes_max:
+            return self.large.reserve(size)
         if size > 0 and self._reserved + size > LARGE_AT_ONCE * self.setwatches_bytes_max:
             return False
         self._reserved += size
@@ -253,6 +270,13 @@ class Replica:
     def refuse_length(self, conn: Connection, size: int, start: bytes) -> None:
         """Say why a connection is closed whose next packet claims `size` bytes; `start` is its beginning."""
         self.metrics.count("large_requests_rejected")
+        if self.large is not None and 8 <= size <= self.frame_bytes_max:
+            self.log.warning(
+                "connection closed: too many large requests at once",
+                client=f"{conn.address}:{conn.port}", session=session_hex(conn.session_id), length=size,
+                under_way=self.large.under_way(), limit=self.config.large_request_max_bytes, key="largeRequestMaxBytes",
+            )  # fmt: skip
+            return
         guess = _guess_protocol(start)
         op = int.from_bytes(start[8:12], "big", signed=True) if len(start) >= 12 and conn.session else None
         self.log.warning(
@@ -275,6 +299,8 @@ class Replica:
                 self.pipeline.committed(self.agreement.synced(zxid), now)
                 if self.throttled:
                     self._release()
+                if self.request_throttle is not None:
+                    self.request_throttle.release(now)
             case DiskFailed(why):
                 self.is_serving = False
                 self.log.error("the log cannot be written; this server stops, nothing acknowledged is lost", why=why)
@@ -417,6 +443,8 @@ def options_of(config: Config) -> Options:
         reconfig_enabled=config.reconfig_enabled,
         txn_bytes_max=config.jute_maxbuffer + config.jute_maxbuffer_extrasize - 64,
         response_cache_max=config.max_response_cache_size,
+        eager_acl_check=config.enable_eager_acl_check,
+        close_session_txn=config.close_session_txn_enabled,
     )
 
 

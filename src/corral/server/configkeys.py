@@ -31,6 +31,7 @@ from corral.server.configvalues import (
 KIB = 1024
 THREADS = "it tunes threads and buffers that only Java's server has"
 DROPS = "this server's throttle keeps connections in order instead of dropping some at random"
+ADMISSION = "sessions do not wait apart from their connections yet; see connection_throttle_tokens"
 MONITOR = "there is no garbage collector to watch"
 HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 NOT_NAME = re.compile(r"[^A-Za-z0-9]+")
@@ -167,14 +168,22 @@ SESSIONS = (
         "session_admission_tokens",
         COUNT,
         "Admit so many sessions at once; 0: any number.",
+        unused=ADMISSION,
     ),
     Key(
         "corral.session.admission.fillTime",
         "session_admission_fill_time_ms",
         MS_ABOVE_0,
         "Admit more each time so long has passed.",
+        unused=ADMISSION,
     ),
-    Key("corral.session.admission.fillCount", "session_admission_fill_count", integer(1), "Admit so many more."),
+    Key(
+        "corral.session.admission.fillCount",
+        "session_admission_fill_count",
+        integer(1),
+        "Admit so many more.",
+        unused=ADMISSION,
+    ),
 )
 
 REQUESTS = (
@@ -185,24 +194,36 @@ REQUESTS = (
         "largeRequestThreshold",
         "large_request_threshold",
         integer(-1, unit="bytes"),
-        "Count requests of more bytes as large; -1: none.",
+        "Count requests of more bytes as large; -1 or 0: none.",
     ),
-    Key("largeRequestMaxBytes", "large_request_max_bytes", BYTES, "Hold large requests of so many bytes at once."),
+    Key("largeRequestMaxBytes", "large_request_max_bytes", BYTES_ABOVE_0, "Hold large requests of so many at once."),
     Key("globalOutstandingLimit", "global_outstanding_limit", integer(1), "Stop reading while more writes are open."),
     Key(
         "request_throttle_max_requests",
         "request_throttle_max_requests",
         COUNT,
-        "Let requests wait while more are under way; 0: never.",
+        "Let writes wait while so many are under way; 0: never.",
     ),
-    Key("request_throttle_stall_time", "request_throttle_stall_time_ms", MS_ABOVE_0, "Let them wait in such steps."),
+    Key(
+        "request_throttle_stall_time",
+        "request_throttle_stall_time_ms",
+        MS_ABOVE_0,
+        "Let them wait in such steps.",
+        unused="what waits goes on as soon as there is room",
+    ),
     Key("request_throttle_drop_stale", "request_throttle_drop_stale", TRUTH, "Drop stale requests that waited."),
-    Key("request_stale_latency_check", "request_stale_latency_check", TRUTH, "A request past its session is stale."),
+    Key(
+        "request_stale_latency_check",
+        "request_stale_latency_check",
+        TRUTH,
+        "A request that waited longer than its session's timeout is stale.",
+    ),
     Key(
         "request_stale_connection_check",
         "request_stale_connection_check",
         TRUTH,
         "A request whose connection is closed is stale.",
+        unused="what waits goes when its connection is closed",
     ),
     Key("throttled_op_wait_time", "throttled_op_wait_time_ms", MS, "Refuse what waited longer; 0: nothing."),
     Key("maxResponseCacheSize", "max_response_cache_size", COUNT, "Keep so many encoded replies of getData."),
@@ -212,7 +233,7 @@ REQUESTS = (
         COUNT,
         "Keep so many encoded replies of getChildren.",
     ),
-    Key("enableEagerACLCheck", "enable_eager_acl_check", TRUTH, "Check rights before a request enters the queue."),
+    Key("enableEagerACLCheck", "enable_eager_acl_check", TRUTH, "Log no write that is refused for want of rights."),
     Key(
         "connection_throttle_tokens",
         "connection_throttle_tokens",

@@ -158,7 +158,7 @@ class LogDisk(asyncio.Protocol):
                 waiting.popleft()
             self._on_synced(synced)
         if why is not None:
-            self._fail(why)
+            self._fail(f"{why} in {self._settings.directory}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the process: a failure unless it was told to end."""

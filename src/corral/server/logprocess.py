@@ -87,7 +87,7 @@ def main() -> None:
             pass
 
     def failed(error: Exception) -> None:
-        text = str(error).encode("utf-8", "replace")
+        text = (getattr(error, "strerror", None) or str(error)).encode("utf-8", "replace")
         tell(FROM_WRITER.pack(FAILED, 0, 0, len(text)) + text)
 
     LogWriter(

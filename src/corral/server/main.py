@@ -22,11 +22,22 @@ EXIT_DISK = 3
 
 def run(config: Config, log: Any) -> int:
     """Serve until SIGTERM or SIGINT; return the process's exit code."""
+    # Until it serves there is nothing to put in order, and reading the data may take long: a signal ends it at once.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         return uvloop.run(_serve(config, log))
+    except KeyboardInterrupt:
+        log.info("stopped while it started")
+        return EXIT_OK
     except CorralError as error:
         log.error("the server does not start", why=str(error))
         return EXIT_REFUSED
+
+
+def _interrupt(*_: object) -> None:
+    """End a start. Not Python's own handler: asyncio would replace that by one that waits for the data to be read."""
+    raise KeyboardInterrupt
 
 
 async def _serve(config: Config, log: Any) -> int:
@@ -34,12 +45,12 @@ async def _serve(config: Config, log: Any) -> int:
     # Whatever the log's level is, the audit log is complete.
     server = Server(config, log, configure(config.log_format).info)
     await server.start()
-    _tune_collector()
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     server.node.stopped.add_done_callback(lambda _: told.set())
+    _tune_collector()
     await told.wait()
     await server.stop()
     return EXIT_DISK if server.node.stopped.done() else EXIT_OK

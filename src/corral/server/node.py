@@ -16,7 +16,7 @@ from corral.replica.connection import Connection
 from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
 from corral.replica.replica import Replica
-from corral.server.datadir import DataDirectories
+from corral.server.datadir import DataDirectories, DataDirectory
 from corral.server.logdisk import LogDisk
 from corral.server.peers import Peer
 from corral.server.snapshotfile import SnapshotFile
@@ -131,7 +131,8 @@ class Node:
 
     def on_snapshot_failed(self, error: Exception) -> None:
         """Note that a snapshot could not be written."""
-        self.loop.call_soon_threadsafe(self.take_input, SnapshotFailed(str(error)))
+        directory = self.directories.snapshots if self.directories is not None else None
+        self.loop.call_soon_threadsafe(self.take_input, SnapshotFailed(_why(error, directory)))
 
     def take_input(self, event: Input) -> None:
         """Hand an input to the core, and send at once what it answers."""
@@ -187,3 +188,10 @@ class Node:
             limit=self.config.outbuffer_max,
             key="corral.connection.outbuffer.max",
         )
+
+
+def _why(error: Exception, directory: DataDirectory | None) -> str:
+    """Say what went wrong, and where if the system's words leave that out."""
+    if isinstance(error, OSError) and error.strerror and directory is not None:
+        return f"{error.strerror} in {directory.dir}"
+    return str(error)

@@ -15,8 +15,12 @@ from corral.server.datadir import DataDirectories
 from corral.store.names import snapshot_name
 from corral.store.recovery import entries_from, load
 from corral.store.snapshot_write import SnapshotWriter
+from corral.store.ttl353 import adopt_353_ttls
 from corral.tree.tree import Tree
 from corral.tree.watches import EventSink
+
+INITIALIZE = "initialize"
+"""The file beside `version-2` that lets a server start empty although db.autocreate is false; a start uses it up."""
 
 
 def open_database(
@@ -44,12 +48,25 @@ def open_database(
             tree.digest.value = ending.digest
         else:
             fuzzy_until, fuzzy_digest = ending.digest_zxid, ending.digest
-    replay = Replay(tree, registry, fuzzy_until, fuzzy_digest, _mismatch(log))
+    on_mismatch = _mismatch(log)
+    if config.emulate_353_ttl_nodes and config.extended_types_enabled and (adopted := adopt_353_ttls(tree)):
+        log.info("nodes with a time to live taken over from ZooKeeper 3.5.3", nodes=adopted)
+        # The owners are part of the digest, so what the files say of it cannot be compared any more.
+        tree.count_digest()
+        fuzzy_until, on_mismatch = 0, None
+    replay = Replay(tree, registry, fuzzy_until, fuzzy_digest, on_mismatch)
     for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
         replay.apply(entry)
     replay.finish()
+    may_be_empty = os.path.join(directories.logs.root, INITIALIZE)
     if ending is None:
+        if not replay.applied and not config.db_autocreate and not os.path.exists(may_be_empty):
+            raise StorageError(
+                f"{directories.snapshots.dir} has no database, and db.autocreate is false: restore the data, or make a "
+                f"file {may_be_empty} to start with an empty database once"
+            )
         _write_first_snapshot(directories, tree, config)
+    _use_up(may_be_empty)
     log.info(
         "database loaded",
         snapshot=loaded.name or "none",
@@ -60,6 +77,16 @@ def open_database(
         seconds=round(time.monotonic() - started, 2),
     )
     return tree, replay.applied
+
+
+def _use_up(path: str) -> None:
+    """Delete the file that allows an empty database, now that there is one. Raises StorageError."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StorageError(f"cannot delete {path}: {error.strerror}") from error
 
 
 def _mismatch(log: Any) -> Any:

@@ -137,6 +137,11 @@ def with_aversion(body: bytes, aversion: int) -> bytes:
     return b"".join((body[:-28], _pack_int(aversion), body[-24:]))
 
 
+def with_hidden_owner(body: bytes) -> bytes:
+    """Return the body of a node that no session owns."""
+    return b"".join((body[:-24], bytes(8), body[-16:]))
+
+
 def with_child_added(body: bytes, creates: int, zxid: int) -> bytes:
     """Return a parent's body after a create under it.
 

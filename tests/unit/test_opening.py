@@ -1,0 +1,141 @@
+"""Opening a database: what may start empty, and what is read in a form of long ago."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.core import Core, Recorder
+
+from corral.base.errors import StorageError
+from corral.ops.registry import Registry
+from corral.replica.config import Config
+from corral.replica.fanout import Fanout
+from corral.replica.metrics import Metrics
+from corral.server.datadir import DataDirectories
+from corral.server.opening import open_database
+from corral.store.names import log_name, snapshot_name
+from corral.store.snapshot_write import SnapshotWriter
+from corral.store.txnlog import FILE_HEADER, frame
+from corral.tree.access import Access
+from corral.tree.digest import tree_digest
+from corral.tree.node import TTL_MAX, data_of, stat_of, ttl_of
+from corral.tree.tree import Tree
+
+
+def opened(directories: DataDirectories, log: Recorder | None = None, **settings: bool) -> Tree:
+    sink = Fanout(Access([], False), Metrics())
+    return open_database(directories, Config(**settings), Registry(), sink, log or Recorder())[0]
+
+
+@pytest.mark.parametrize("has_log_dir", [False, True])
+def test_without_autocreate_a_database_starts_empty_only_where_a_file_allows_it_once(
+    tmp_path: Path, has_log_dir: bool
+) -> None:
+    log_dir = tmp_path / ("log" if has_log_dir else "data")
+    directories = DataDirectories(str(tmp_path / "data"), str(log_dir))
+
+    with pytest.raises(StorageError, match=f"db.autocreate is false.* {log_dir}/initialize "):
+        opened(directories, db_autocreate=False)
+    assert directories.snapshots.names() == ["corral.lock"]
+    (log_dir / "initialize").touch()
+    assert len(opened(directories, db_autocreate=False).nodes) == 4
+
+    assert not (log_dir / "initialize").exists()
+    assert len(opened(directories, db_autocreate=False).nodes) == 4
+    os.unlink(directories.snapshots.path("snapshot.0"))
+    with pytest.raises(StorageError, match="autocreate is false"):
+        opened(directories, db_autocreate=False)
+    directories.close()
+
+
+def test_the_file_that_allows_an_empty_database_is_used_up_by_any_start(tmp_path: Path) -> None:
+    directories = DataDirectories(str(tmp_path), None)
+    (tmp_path / "initialize").touch()
+
+    opened(directories)
+    directories.close()
+
+    assert not (tmp_path / "initialize").exists()
+
+
+def test_a_log_without_a_snapshot_is_no_empty_database(tmp_path: Path) -> None:
+    core = Core()
+    core.client().create(b"/a")
+    directories = DataDirectories(str(tmp_path), None)
+    Path(directories.logs.path("log.1")).write_bytes(FILE_HEADER + b"".join(map(frame, core.entries)))
+
+    tree = opened(directories, db_autocreate=False, snapshot_trust_empty=True)
+
+    assert b"/a" in tree.nodes
+    directories.close()
+
+
+OLD_TTL, LONG_TTL, LIVE = 90_000, 1 << 50, -(5 << 56)
+
+
+@pytest.fixture
+def of_353(tmp_path: Path) -> Iterator[DataDirectories]:
+    """Directories with a snapshot of two TTL nodes in the form of 3.5.3 and some others, and a log behind it.
+
+    The others: an ephemeral of a live session whose id is negative, one whose session is gone, a container. The log has
+    the digest of those very nodes.
+    """
+    core = Core(extended_types_enabled=True)
+    client = core.client()
+    owners = {
+        b"/ttl": OLD_TTL - (1 << 63),
+        b"/long": LONG_TTL - (1 << 63),
+        b"/live": LIVE,
+        b"/box": -(1 << 63),
+        b"/dead": 7,
+    }
+    for path in owners:
+        client.create(path)
+    tree = core.tree
+    for path, owner in owners.items():
+        node = tree.nodes[path]
+        node.owner = owner
+        node.body = b"".join((node.body[:-24], owner.to_bytes(8, "big", signed=True), node.body[-16:]))
+    tree.sessions[LIVE] = 10_000
+    tree.count_digest()
+    core.replica.pipeline.overlay.digest.value = tree.digest.value
+    at, zxid = len(core.entries), tree.zxid
+    writer = SnapshotWriter(tree)
+    data = b"".join(iter(lambda: writer.next_chunk(100) or b"", b""))
+    client.set(b"/ttl", b"later")
+    directories = DataDirectories(str(tmp_path), None)
+    Path(directories.snapshots.path(snapshot_name(zxid))).write_bytes(data)
+    Path(directories.logs.path(log_name(zxid + 1))).write_bytes(FILE_HEADER + b"".join(map(frame, core.entries[at:])))
+    yield directories
+    directories.close()
+
+
+def test_ttl_nodes_of_353_are_kept_with_their_time_where_that_is_asked_for(of_353: DataDirectories) -> None:
+    log = Recorder()
+
+    tree = opened(of_353, log, emulate_353_ttl_nodes=True, extended_types_enabled=True)
+
+    assert {path: ttl_of(tree.nodes[path].owner) for path in tree.ttls} == {b"/ttl": OLD_TTL, b"/long": TTL_MAX}
+    assert stat_of(tree.nodes[b"/ttl"].body)[44:52] == bytes(8)
+    assert data_of(tree.nodes[b"/ttl"].body) == b"later"
+    assert tree.ephemerals == {LIVE: {b"/live": None}}
+    assert b"/dead" not in tree.nodes
+    assert [(level, data.get("nodes")) for level, event, data in log.lines if "taken over" in event] == [("info", 2)]
+    assert [event for level, event, _ in log.lines if level == "error"] == []
+    assert tree.digest.value == tree_digest(tree.nodes)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"emulate_353_ttl_nodes": True}, {"extended_types_enabled": True}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_otherwise_they_are_the_ephemerals_of_sessions_that_are_gone(
+    of_353: DataDirectories, settings: dict[str, bool]
+) -> None:
+    tree = opened(of_353, **settings)
+
+    assert (b"/ttl" in tree.nodes, tree.ttls) == (False, {})
