@@ -39,7 +39,10 @@ class GetData(ReadOp):
     lop = "GETD"
 
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
-        path, watch = path_and_watch(buf, at, end)
+        if 0 <= _unpack_int(buf, at)[0] == end - at - 5:
+            path, watch = buf[at + 4 : end - 1], buf[end - 1]
+        else:
+            path, watch = path_and_watch(buf, at, end)
         node = cx.nodes.get(path) or cx.root(path)
         if node is None:
             raise NoNode(path)

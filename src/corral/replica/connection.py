@@ -50,6 +50,7 @@ REQUIRES_AUTH: Final = -124
 
 # How many requests one turn takes from one connection before the others are served.
 TURN_MAX: Final = 512
+LATENCY_MAX: Final = 1 << 62
 
 _unpack_head = struct.Struct(">iii").unpack_from
 _unpack_int = struct.Struct(">i").unpack_from
@@ -69,6 +70,7 @@ class Connection:
     """A client's connection and, once it is UP, its session's.
 
     identities: who the client has shown to be. queue: writes waiting for agreement and reads waiting behind them.
+    served: reads that were answered at once, which neither `received` nor `sent` nor the latencies count.
     backlog: bytes that were received and wait for the next turn. is_unread: nothing more is to be read for now.
     """
 
@@ -76,7 +78,7 @@ class Connection:
         "address", "backlog", "established", "have", "identities", "is_closing", "is_dirty", "is_read_only_client",
         "is_unread", "last_latency", "last_op", "last_response_at", "last_xid", "last_zxid", "latency_count",
         "latency_max", "latency_min", "latency_sum", "need", "out", "parts", "port", "queue", "reads", "received",
-        "replica", "reserved", "sent", "session", "session_id", "shell", "state", "timeout", "writes",
+        "replica", "reserved", "sent", "served", "session", "session_id", "shell", "state", "timeout", "writes",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, address: str, port: int, now: int) -> None:
@@ -110,7 +112,9 @@ class Connection:
         self.last_zxid = -1
         self.last_response_at = 0
         self.last_latency = 0
-        self.latency_count = self.latency_sum = self.latency_min = self.latency_max = 0
+        self.served = 0
+        self.latency_count = self.latency_sum = self.latency_max = 0
+        self.latency_min = LATENCY_MAX
 
     def receive(self, data: bytes, now: int) -> None:
         """Take the bytes of one read from the socket, at monotonic `now` ms."""
@@ -217,17 +221,15 @@ class Connection:
         if handled:
             self.last_op = op
             self.last_xid = xid
-            self.received += handled
-            metrics.packets_received += handled
             if served:
-                self.sent += served
+                self.served += served
                 self.last_zxid = zxid
                 self.last_response_at = now
-                self.latency_count += served
-                self.last_latency = self.latency_min = 0
                 metrics.reads_at_once += served
-                metrics.packets_sent += served
                 metrics.response_sized(16 + len(body))
+            if handled != served:
+                self.received += handled - served
+                metrics.other_received += handled - served
         if self.is_closing:
             return
         if at < end:
@@ -302,7 +304,7 @@ class Connection:
             return 0
         self.is_read_only_client = bool(data[at]) if at < stop else None
         self.received += 1
-        self.replica.metrics.packets_received += 1
+        self.replica.metrics.other_received += 1
         self.replica.connect(self, request, now)
         if self.state != UP:
             if stop < len(data) and not self.is_closing:
@@ -346,7 +348,7 @@ class Connection:
             body += b"\0"
         self.out.append(len(body).to_bytes(4, "big") + body)
         self.sent += 1
-        self.replica.metrics.packets_sent += 1
+        self.replica.metrics.other_sent += 1
 
     # Everything that is not a read served at once.
 
@@ -446,11 +448,16 @@ class Connection:
         reply = entry.reply
         self.out.append(_pack_reply(16 + len(reply), entry.xid, entry.zxid, entry.err) + reply)
         self.sent += 1
-        replica.metrics.packets_sent += 1
+        replica.metrics.other_sent += 1
         self.latency_count += 1
         self.last_zxid = entry.zxid
+        self.last_latency = latency
+        if latency < self.latency_min:
+            self.latency_min = latency
         if latency:
-            self._note_latency(latency)
+            self.latency_sum += latency
+            if latency > self.latency_max:
+                self.latency_max = latency
         while queue and type(queue[0]) is tuple:
             xid, read, request = queue.popleft()  # type: ignore[misc]  # the type was asked just above
             self._serve_waiting(xid, read, request)
@@ -468,26 +475,20 @@ class Connection:
             self._reply(xid, zxid, MARSHALLING, b"")
         else:
             self._reply(xid, zxid, 0, body)
-        self.replica.metrics.reads_at_once += 1
-
-    def _note_latency(self, latency: int) -> None:
-        if latency > self.latency_max:
-            self.latency_max = latency
-        self.latency_sum += latency
-        self.last_latency = latency
+        self.replica.metrics.reads_waited += 1
 
     def _reply(self, xid: int, zxid: int, err: int, body: bytes) -> None:
         self.out.append(_pack_reply(16 + len(body), xid, zxid, err))
         if body:
             self.out.append(body)
         self.sent += 1
-        self.replica.metrics.packets_sent += 1
+        self.replica.metrics.other_sent += 1
 
     def notify(self, frame: bytes) -> None:
         """Send a watch event."""
         if self.state != CLOSED:
             self.out.append(frame)
-            self.replica.metrics.packets_sent += 1
+            self.replica.metrics.other_sent += 1
             self.sent += 1
             if not self.is_dirty:
                 self.is_dirty = True
@@ -495,8 +496,9 @@ class Connection:
 
     def reset_stats(self) -> None:
         """Forget what `cons` shows."""
-        self.received = self.sent = 0
-        self.latency_count = self.latency_sum = self.latency_min = self.latency_max = self.last_latency = 0
+        self.received = self.sent = self.served = 0
+        self.latency_count = self.latency_sum = self.latency_max = self.last_latency = 0
+        self.latency_min = LATENCY_MAX
         self.last_op = self.last_xid = self.last_zxid = -1
         self.last_response_at = 0
 

@@ -110,6 +110,8 @@ class Metrics:
     """All counters and summaries of one server.
 
     counters: by name. summaries: by name; latencies in ms. op_counts: requests by operation's code.
+    reads_at_once: reads answered as they came, each a packet in and out; reads_waited: those that waited for a write.
+    other_received, other_sent: all other packets.
     """
 
     def __init__(self) -> None:
@@ -121,8 +123,8 @@ class Metrics:
         self.update_latency = self.percentiles("updatelatency")
         for name in _FIRED.values():
             self.summary(name)
-        self.packets_received = 0
-        self.packets_sent = 0
+        self.other_received = 0
+        self.other_sent = 0
         self.bytes_received = 0
         self.response_bytes = 0
         self.last_response_size = -1
@@ -130,6 +132,18 @@ class Metrics:
         self.max_response_size = -1
         self.auth_failed = 0
         self.reads_at_once = 0
+        self.reads_waited = 0
+        self._reads_folded = 0
+
+    @property
+    def packets_received(self) -> int:
+        """How many packets came in."""
+        return self.other_received + self.reads_at_once
+
+    @property
+    def packets_sent(self) -> int:
+        """How many packets went out."""
+        return self.other_sent + self.reads_at_once
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
@@ -162,11 +176,12 @@ class Metrics:
             self.min_response_size = size
 
     def fold_reads(self) -> None:
-        """Count the reads that were answered at once, with a latency of 0, into the latencies."""
-        if self.reads_at_once:
-            self.latency.add_many(0, self.reads_at_once)
-            self.read_latency.add_many(0, self.reads_at_once)
-            self.reads_at_once = 0
+        """Count the reads since the last call, all with a latency of 0, into the latencies."""
+        reads = self.reads_at_once + self.reads_waited
+        if reads != self._reads_folded:
+            self.latency.add_many(0, reads - self._reads_folded)
+            self.read_latency.add_many(0, reads - self._reads_folded)
+            self._reads_folded = reads
 
     def reset(self) -> None:
         """Forget all but the gauges, as `srst` does."""
@@ -175,5 +190,6 @@ class Metrics:
         for summary in self.summaries.values():
             summary.reset()
         self.latency.reset()
-        self.packets_received = self.packets_sent = self.bytes_received = self.response_bytes = 0
+        self.other_received = self.other_sent = self.bytes_received = self.response_bytes = 0
+        self.reads_at_once = self.reads_waited = self._reads_folded = 0
         self.last_response_size = self.min_response_size = self.max_response_size = -1

@@ -27,7 +27,6 @@ from corral.replica.sessions import Session, SessionTracker
 from corral.store.txnlog import frame
 from corral.tree.access import Access, Identity
 from corral.tree.digest import DIGEST_VERSION
-from corral.tree.node import to_int64
 from corral.tree.overlay import Overlay
 from corral.tree.tree import Change, SessionChange, Tree
 from corral.wire.client import PathRequest
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from corral.replica.connection import Connection
 
 _header = struct.Struct(">qiqqi").pack
-_digest = struct.Struct(">iq").pack
+_digest = struct.Struct(">iQ").pack
 _encode_error = encoder(ErrorTxn)
 
 WRITE: Final = 0
@@ -239,7 +238,7 @@ class Pipeline:
             entry = _header(session_id, xid, zxid, wall, txn) + body
             changes, session_changes = overlay.changes, overlay.session_changes
             if digest.enabled:
-                entry += _digest(DIGEST_VERSION, to_int64(digest.value))
+                entry += _digest(DIGEST_VERSION, digest.value)
         agreement.propose(zxid, frame(entry))
         made = Entry(kind, conn, session_id, xid, zxid, now, err, reply, changes, session_changes, digest.value)
         self.outstanding.append(made)

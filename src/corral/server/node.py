@@ -166,7 +166,7 @@ class Node:
         if not more:
             self._is_snapshotting = False
             return
-        seen = replica.metrics.packets_received
+        seen = replica.metrics.bytes_received
         busy = seen != self._requests_seen
         self._requests_seen = seen
         if busy:

@@ -50,19 +50,23 @@ class Peer(asyncio.Protocol):
         if conn is None:
             return
         if self.first is not None:
-            if not self._is_past_command(data):
-                return
-            data = self._take_first(data)
-        node = self.node
+            self._take_first(conn, data)
+            return
         conn.receive(data, int(monotonic() * 1000))
         out = conn.out
         if out:
             self.transport.write(b"".join(out) if len(out) > 1 else out[0])
             out.clear()
-        if conn.backlog or conn.is_unread or conn.is_closing:
-            self.obey(conn)
-        if node.replica.has_output():
-            node.schedule()
+        if conn.backlog or conn.is_closing or conn.is_unread:
+            self._look_after(conn)
+        elif conn.queue and self.node.replica.has_output():
+            self.node.schedule()
+
+    def _look_after(self, conn: Connection) -> None:
+        """See to a connection of which something is still to be done, and to what it has given the others to do."""
+        self.obey(conn)
+        if self.node.replica.has_output():
+            self.node.schedule()
 
     def obey(self, conn: Connection) -> None:
         """Send what the core has put out and follow its state: close, pause, go on with a backlog."""
@@ -91,9 +95,7 @@ class Peer(asyncio.Protocol):
         if conn is None or conn.is_closing:
             return
         conn.resume(self.node.now())
-        self.obey(conn)
-        if self.node.replica.has_output():
-            self.node.schedule()
+        self._look_after(conn)
 
     def _pause_or_resume(self, conn: Connection) -> None:
         should_pause = conn.is_unread or self.is_stuffed or bool(conn.backlog)
@@ -144,6 +146,10 @@ class Peer(asyncio.Protocol):
         self.transport.close()
         return False
 
-    def _take_first(self, data: bytes) -> bytes:
+    def _take_first(self, conn: Connection, data: bytes) -> None:
+        """Take a connection's first bytes: a four-letter word, or the start of its session."""
+        if not self._is_past_command(data):
+            return
         first, self.first = self.first, None
-        return first or data
+        conn.receive(first or data, self.node.now())
+        self._look_after(conn)

@@ -6,7 +6,7 @@ parent, need the old one again.
 
 from __future__ import annotations
 
-from corral.tree.node import Node, node_digest
+from corral.tree.node import Node, leaf_digest, node_digest, parent_digest
 
 DIGEST_VERSION = 2
 _REMEMBERED_MAX = 16384
@@ -32,8 +32,8 @@ class Digest:
                 old = node_digest(parent_path, parent.body, parent.owner)
             if len(known) >= _REMEMBERED_MAX:
                 known.clear()
-            known[path] = digest = node_digest(path, node.body, node.owner)
-            known[parent_path] = new = node_digest(parent_path, parent_body, parent.owner)
+            known[path] = digest = leaf_digest(path, node.body, node.owner)
+            known[parent_path] = new = parent_digest(parent_path, parent_body, parent.owner)
             self.value = (self.value + digest + new - old) & _MASK
 
     def removed(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:

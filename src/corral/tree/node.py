@@ -35,6 +35,7 @@ _TAIL = struct.Struct(">iq")
 _COUNTS = struct.Struct(">iiqii")
 _COUNTERS = struct.Struct(">iiq")
 _NONE: Final = b"\0\0\0\0"
+_SYSTEM: Final = b"/zookeeper/"
 _pack_int = _INT.pack
 _pack_stat = _STAT.pack
 _pack_child = _CHILD.pack
@@ -272,12 +273,24 @@ def node_digest(path: bytes, body: bytes, owner: int) -> int:
 
     Source: ZooKeeper DigestCalculator, version 2.
     """
-    if path.startswith(b"/zookeeper/"):
-        return 0
     if not owner and body[-12:-8] == _NONE and body[-32:-28] == _NONE:
-        # Never had children: what is persisted is what is shown.
-        return crc32(b"".join((path, body[4:-52], body[-8:], body[-52:-16])))
-    cversion, aversion, _, _, children = _COUNTS.unpack_from(body, len(body) - 32)
+        return leaf_digest(path, body, owner)
+    return parent_digest(path, body, owner)
+
+
+def leaf_digest(path: bytes, body: bytes, owner: int) -> int:
+    """Return the digest of a node that never had children: what is persisted of it is what is shown."""
+    if owner or path.startswith(_SYSTEM):
+        return parent_digest(path, body, owner)
+    return crc32(b"".join((path, body[4:-52], body[-8:], body[-52:-16])))
+
+
+def parent_digest(path: bytes, body: bytes, owner: int) -> int:
+    """Return the digest of any node."""
+    if path.startswith(_SYSTEM):
+        return 0
+    cversion, aversion, _, _, children = _unpack_counts(body, len(body) - 32)
+    creates = (cversion + children & 0xFFFFFFFF) >> 1
     return crc32(
         b"".join(
             (
@@ -285,7 +298,7 @@ def node_digest(path: bytes, body: bytes, owner: int) -> int:
                 body[4:-52],
                 body[-8:],
                 body[-52:-32],
-                _pack_counters((cversion + children & 0xFFFFFFFF) >> 1, aversion, owner),
+                _pack_counters(creates, aversion, owner),
             )
         )
     )

@@ -152,13 +152,17 @@ class Status:
         return [self._connection(conn, conn is asking) for conn in self.replica.connections]
 
     def _connection(self, conn: Connection, is_asking: bool) -> ConnectionStatus:
-        count = conn.latency_count
+        # Reads that are answered at once take no time.
+        count = conn.latency_count + conn.served
+        last_latency = 0 if conn.last_op in self.replica.registry.reads else conn.last_latency
+        least = 0 if conn.served or not count else conn.latency_min
         # Before the first request the last operation is the session's creation; after a reset there is none.
         last_op = self.replica.registry.lops.get(conn.last_op, "NA") if conn.last_op else "SESS"
         return ConnectionStatus(
-            conn.address, conn.port, 0 if is_asking or conn.is_unread else 1, len(conn.queue), conn.received, conn.sent,
+            conn.address, conn.port, 0 if is_asking or conn.is_unread else 1, len(conn.queue),
+            conn.received + conn.served, conn.sent + conn.served,
             conn.state == UP, conn.session_id, last_op, conn.established + self.replica.wall_offset, conn.timeout,
-            conn.last_xid, conn.last_zxid, conn.last_response_at, conn.last_latency, conn.latency_min,
+            conn.last_xid, conn.last_zxid, conn.last_response_at, last_latency, least,
             conn.latency_sum // count if count else 0, conn.latency_max,
         )  # fmt: skip
 

@@ -65,7 +65,7 @@ class Commands:
 
     def _count(self, conn: Connection | None) -> None:
         """Count the word as a packet, as ZooKeeper does."""
-        self.status.replica.metrics.packets_received += 1
+        self.status.replica.metrics.other_received += 1
         if conn is not None:
             conn.received += 1
 
