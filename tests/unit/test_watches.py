@@ -190,6 +190,26 @@ def test_a_hundred_thousand_watchers_do_not_delay_the_next_write(core: Core, wri
     assert worst < 0.02
 
 
+def test_a_slice_of_large_fan_outs_tells_few_connections_all_of_theirs(core: Core, writer: Client) -> None:
+    paths = [b"/n%d" % number for number in range(8)]
+    watchers = [core.client() for _ in range(600)]
+    for path in paths:
+        writer.create(path)
+        for client in watchers:
+            client.get(path, watch=True)
+    for path in paths:
+        writer.set(path, b"new")
+    core.replica.take_dirty()
+
+    core.fanout.step(80)
+
+    told = [client for client in watchers if client.conn.out]
+    assert len(told) == 10
+    assert all(events(client) == [(CHANGED, path) for path in paths] for client in told)
+    core.work()
+    assert all(events(client) == [(CHANGED, path) for path in paths] for client in watchers if client not in told)
+
+
 def test_watches_go_with_their_connection(core: Core, watcher: Client, writer: Client) -> None:
     watcher.get(b"/", watch=True)
     add_watch(watcher, b"/x", 1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from corral.replica.metrics import Metrics
@@ -21,6 +22,7 @@ from corral.tree.node import AclList
 from corral.wire.opcodes import READ
 
 AT_ONCE_MAX: Final = 256
+LOOKED_AT_MAX: Final = 256
 
 
 class Fanout:
@@ -40,24 +42,28 @@ class Fanout:
         for watcher in watchers:
             self._tell(watcher, frame, acl)
 
-    def settle(self, watcher: Any) -> None:
-        """Send a connection every event that waits for it, oldest first."""
-        for frame, acl, watchers in self.waiting:
+    def settle(self, watcher: Any, events_max: int | None = None) -> int:
+        """Send a connection every event that waits for it, oldest first; return how many.
+
+        events_max: how many of the waiting events are looked at, all unless given.
+        """
+        told = 0
+        for frame, acl, watchers in islice(self.waiting, events_max):
             if watcher in watchers:
                 del watchers[watcher]
                 self._tell(watcher, frame, acl)
+                told += 1
+        return told
 
     def step(self, most: int) -> None:
-        """Tell up to `most` waiting watchers."""
-        while self.waiting and most > 0:
-            frame, acl, watchers = self.waiting[0]
-            while watchers and most > 0:
-                watcher = next(iter(watchers))
-                del watchers[watcher]
-                self._tell(watcher, frame, acl)
-                most -= 1
-            if not watchers:
-                self.waiting.popleft()
+        """Send about `most` waiting events, to one connection all of its own together, so that it is written to once."""
+        waiting = self.waiting
+        while waiting and most > 0:
+            watchers = waiting[0][2]
+            if watchers:
+                most -= self.settle(next(iter(watchers)), LOOKED_AT_MAX)
+            else:
+                waiting.popleft()
 
     def forget(self, watcher: Any) -> None:
         """Drop what waits for a closed connection."""
