@@ -39,7 +39,7 @@ from corral.wire.client import ConnectRequest
 
 # How much of each background job one call of `work` does.
 EXPIRED_PER_STEP = 64
-TOLD_PER_STEP = 512
+TOLD_PER_STEP = 128
 LOGGED_SINGLY_MAX = 4
 # How many packets of the greatest length that setWatches may have are taken in at the same time.
 LARGE_AT_ONCE = 4
