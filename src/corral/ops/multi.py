@@ -69,6 +69,8 @@ class Multi(WriteOp[Raw]):
                 kind, body, reply = op.perform(cx, sub)
             except ZooKeeperError as error:
                 cx.view.rollback(digest)
+                if isinstance(error, MarshallingError):
+                    raise  # ZooKeeper stumbles, over a quota that cannot be read, and answers for the whole.
                 return MULTI, *_failure(done, error.code, len(subs))
             done.append(SubTxn(kind, encode(body)))
             replies.append(_HEADER.pack(op.result, False, 0) + reply)

@@ -31,7 +31,12 @@ class Limits:
 
 
 def parse_limits(data: bytes | None) -> Limits:
-    """Read the text of a limits (or stats) node. Raises MarshallingError, as writes below such a node do."""
+    """Read the text of a limits (or stats) node; an empty one sets no limits, a null one is no text.
+
+    Raises MarshallingError, as writes below such a node do. Source: ZooKeeper StatsTrack.
+    """
+    if data == b"":
+        return Limits()
     found = {"count": -1, "bytes": -1, "countHardLimit": -1, "byteHardLimit": -1}
     for part in _SPLIT((data or b"").decode("utf-8", "replace")):
         pieces = part.split("=")
