@@ -121,6 +121,12 @@ class Process:
         """Tell whether its process lives."""
         return self._process is not None and self._process.poll() is None
 
+    def resident_bytes(self) -> int:
+        """How much memory its process has now."""
+        assert self._process is not None
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def __enter__(self) -> Self:
         return self.start()
 

@@ -19,7 +19,7 @@ from corral.base.errors import WireError, ZooKeeperError
 from corral.ops.base import ReadOp, WriteOp
 from corral.replica.pipeline import Entry
 from corral.replica.sessions import Session, session_password
-from corral.tree.access import AuthRefused, Identity
+from corral.tree.access import SHOWN_CHARS_MAX, AuthRefused, Identity
 from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, PathRequest
 from corral.wire.opcodes import (
     AUTH,
@@ -417,8 +417,8 @@ class Connection:
             gained = replica.authenticate(self, packet.scheme or "", packet.auth or b"")
         except AuthRefused as refused:
             replica.metrics.auth_failed += 1
-            replica.log.warning("authentication failed", client=f"{self.address}:{self.port}", scheme=packet.scheme,
-                                why=str(refused))  # fmt: skip
+            replica.log.warning("authentication failed", client=f"{self.address}:{self.port}",
+                                scheme=(packet.scheme or "")[:SHOWN_CHARS_MAX], why=str(refused))  # fmt: skip
             if refused.silent:
                 self.end()
             else:

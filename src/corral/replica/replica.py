@@ -31,7 +31,7 @@ from corral.replica.sessions import SessionTracker, session_password
 from corral.replica.throttle import TokenBucket
 from corral.store.retention import RollPolicy
 from corral.store.snapshot_write import SnapshotWriter
-from corral.tree.access import Access, AuthProvider, AuthRefused, Identity
+from corral.tree.access import SHOWN_CHARS_MAX, Access, AuthProvider, AuthRefused, Identity
 from corral.tree.tree import Tree
 from corral.wire.client import ConnectRequest
 
@@ -220,7 +220,7 @@ class Replica:
         """Return the identities that an auth packet gives. Raises AuthRefused."""
         provider: AuthProvider | None = self.access.providers.get(scheme)
         if provider is None:
-            raise AuthRefused(f"there is no authentication scheme {scheme!r}")
+            raise AuthRefused(f"there is no authentication scheme {scheme[:SHOWN_CHARS_MAX]!r}")
         return list(provider.authenticate(credentials, conn.address))
 
     def needs_auth(self, conn: Connection) -> bool:
