@@ -28,7 +28,8 @@ from corral.wire.txns import TxnBody
 class Options:
     """What of the configuration decides about operations.
 
-    txn_bytes_max: no transaction longer than this is made, so that every log can be read back.
+    txn_bytes_max: no transaction longer than this is made, so that every log can be read back. multi_read_ops_max,
+    multi_read_bytes_max: of one multiRead and of its answer; 0: any.
     """
 
     extended_types: bool = False
@@ -36,6 +37,8 @@ class Options:
     reconfig_enabled: bool = False
     txn_bytes_max: int = 2 * 0xFFFFF
     response_cache_max: int = 400
+    multi_read_ops_max: int = 1000
+    multi_read_bytes_max: int = 64 << 20
 
 
 class Stamp(Protocol):

@@ -406,6 +406,8 @@ def options_of(config: Config) -> Options:
         reconfig_enabled=config.reconfig_enabled,
         txn_bytes_max=config.jute_maxbuffer + config.jute_maxbuffer_extrasize - 64,
         response_cache_max=config.max_response_cache_size,
+        multi_read_ops_max=config.multi_read_ops_max,
+        multi_read_bytes_max=config.multi_read_bytes_max,
     )
 
 

@@ -17,7 +17,8 @@ LIMITS_NAME = b"zookeeper_limits"
 STATS_NAME = b"zookeeper_stats"
 _PREFIX = QUOTA + b"/"
 _SPLIT = re.compile(r"[,;]+").split
-_NUMBER = re.compile(r"-?\d+\Z").match
+# As long as a long may be: Python refuses to read numbers of thousands of digits.
+_NUMBER = re.compile(r"-?\d{1,19}\Z").match
 
 
 @record
