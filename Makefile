@@ -5,9 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 CFG ?=
+FUZZ_PACKETS ?= 1000000
+FUZZ_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench test-kazoo compiled test-compiled wheel clean
+.PHONY: help serve test fuzz check format bench test-kazoo compiled test-compiled wheel clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ serve: $(VENV)/.installed ## Run a server on 127.0.0.1:2181 with its data in ./d
 
 test: $(VENV)/.installed-dev ## Run the tests; PYTEST_ARGS='-k multi' for some of them.
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.installed-dev ## Send FUZZ_PACKETS spoilt packets, drawn with FUZZ_SEED, to the core and to a server.
+	FUZZ_PACKETS=$(FUZZ_PACKETS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/pytest -s tests/unit/test_fuzz_core.py tests/shell/test_fuzz.py
 
 check: $(VENV)/.installed-dev ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

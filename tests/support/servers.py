@@ -1,4 +1,7 @@
-"""Real servers in processes of their own: Apache ZooKeeper where it is installed, and Corral."""
+"""Real servers in processes of their own: Apache ZooKeeper where it is installed, and Corral.
+
+Environment: ZK_LIB, Apache's class path; CORRAL_INTEROP=1 makes a missing peer a failure.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,22 @@ APACHE_LOGGING = "/usr/share/java/slf4j-simple.jar"
 APACHE_ADMIN = "/usr/share/java/servlet-api.jar"
 """What Debian's ZooKeeper lacks for a log and for the admin server; the project's own package has both."""
 START_S = 60.0
+# What Apache reads from the JVM's properties alone, and Corral from its file.
+JVM_ONLY = ("jute.", "znode.", "readonlymode.", "zookeeper.")
+
+
+def missing_peer(reason: str) -> None:
+    """Skip, saying so, where a peer is not installed; fail where it has to be (CORRAL_INTEROP=1)."""
+    if os.environ.get("CORRAL_INTEROP") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def need_apache() -> None:
-    """Skip, saying so, where Apache ZooKeeper is not installed; fail where it has to be (CORRAL_INTEROP=1)."""
+    """Skip or fail where Apache ZooKeeper is not installed."""
     jar = APACHE_CLASSES.split(":")[-1]
-    if shutil.which("java") and os.path.exists(jar):
-        return
-    if os.environ.get("CORRAL_INTEROP") == "1":
-        pytest.fail(f"Apache ZooKeeper is needed: no java, or no {jar}")
-    pytest.skip(f"Apache ZooKeeper is not installed: no java, or no {jar}")
+    if shutil.which("java") is None or not os.path.exists(jar):
+        missing_peer(f"Apache ZooKeeper is not installed: no java, or no {jar}")
 
 
 def free_port() -> int:
@@ -61,7 +70,12 @@ class Process:
             **keys,
         }
         self.config = directory / "zoo.cfg"
-        self.config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        self._properties = [
+            f"-D{key}={value}" for key, value in settings.items() if kind == "apache" and key.startswith(JVM_ONLY)
+        ]
+        self.config.write_text(
+            "".join(f"{key}={value}\n" for key, value in settings.items() if f"-D{key}={value}" not in self._properties)
+        )
         self.log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -95,7 +109,7 @@ class Process:
         """Start it without waiting."""
         if self.kind == "apache":
             classes = ":".join((APACHE_CLASSES, *(APACHE_LOGGING, APACHE_ADMIN) * bool(self._java)))
-            options = ["-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", *self._java]
+            options = ["-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", *self._java, *self._properties]
             command = ["java", *options, "-cp", classes, APACHE_MAIN]
         else:
             command = [sys.executable, "-m", "corral", "serve"]
@@ -109,6 +123,20 @@ class Process:
         if self._process.poll() is None:
             self._process.send_signal(how)
         return self._process.wait(30)
+
+    def log_text(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text(errors="replace")
+
+    def is_running(self) -> bool:
+        """Tell whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def resident_bytes(self) -> int:
+        """How much memory its process has now."""
+        assert self._process is not None
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def __enter__(self) -> Self:
         return self.start()

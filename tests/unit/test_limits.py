@@ -10,6 +10,7 @@ import pytest
 from tests.support.core import Core, framed
 
 from corral.base.errors import ZooKeeperError
+from corral.replica.replica import WAITING_MAX
 from corral.wire import client as records
 from corral.wire import opcodes
 from corral.wire.schema import encode
@@ -165,6 +166,42 @@ def test_too_much_outstanding_stops_reading_until_it_drains() -> None:
         answered += len(client.replies())
 
     assert answered == 100
+
+
+def pipelined(op: int, body: bytes, times: int) -> bytes:
+    return b"".join(framed(struct.pack(">ii", xid, op) + body) for xid in range(times))
+
+
+def test_short_requests_for_a_large_node_are_answered_in_many_turns() -> None:
+    core = Core()
+    client = core.client()
+    client.create(b"/large", bytes(1_000_000))
+
+    client.send_bytes(pipelined(opcodes.GET_DATA, encode(records.PathWatchRequest(b"/large", False)), 100))
+
+    turns = []
+    while client.conn.backlog:
+        turns.append(sum(map(len, client.conn.out)))
+        client.conn.out.clear()
+        client.conn.resume(core.now)
+    assert max(turns) <= 4_000_000
+    assert sum(turns) + sum(map(len, client.conn.out)) > 100_000_000
+
+
+def test_reads_that_wait_behind_a_write_are_few() -> None:
+    core = Core()
+    client = core.client()
+    core.auto = False
+    client.send(opcodes.SET_DATA, encode(records.SetDataRequest(b"/", b"", -1)))
+
+    client.send_bytes(pipelined(opcodes.GET_DATA, encode(records.PathWatchRequest(b"/", False)), 1000))
+
+    assert client.conn.is_unread
+    assert len(client.conn.queue) <= WAITING_MAX + 1
+    core.sync()
+    while client.conn.backlog and not client.conn.is_unread:
+        client.conn.resume(core.now)
+    assert [reply.xid for reply in client.replies()][1:] == list(range(1000))
 
 
 def test_a_session_that_the_server_itself_does_not_read_does_not_expire() -> None:

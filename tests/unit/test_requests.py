@@ -259,6 +259,44 @@ def test_hard_quotas_refuse_and_statistics_are_kept() -> None:
     assert stats.data == b"count=3,bytes=5"
 
 
+@pytest.mark.parametrize(("limits", "err"), [(b"", 0), (None, -5), (b"count", -5), (b"count=x", -5), (b"count=", 0)])
+def test_an_empty_quota_limits_nothing_and_nonsense_refuses_writes(limits: bytes | None, err: int) -> None:
+    client = Core(enforce_quota=True).client()
+    client.create(b"/q")
+    client.create(b"/zookeeper/quota/q")
+    client.create(b"/zookeeper/quota/q/zookeeper_limits", limits)
+    client.create(b"/zookeeper/quota/q/zookeeper_stats", b"")
+
+    assert client.create(b"/q/1").err == err
+
+
+def test_a_quota_that_is_exceeded_does_not_keep_nodes_from_being_deleted() -> None:
+    client = Core(enforce_quota=True).client()
+    client.create(b"/q")
+    client.create(b"/q/1", b"12345")
+    client.create(b"/q/2", b"12345")
+    client.create(b"/zookeeper/quota/q")
+    client.create(b"/zookeeper/quota/q/zookeeper_limits", b"count=-1,bytes=-1=;byteHardLimit=3")
+    client.create(b"/zookeeper/quota/q/zookeeper_stats", b"")
+
+    assert client.set(b"/q/2", b"1234").err == -125
+    assert client.delete(b"/q/1").err == 0
+
+
+def test_a_multi_below_a_quota_that_cannot_be_read_fails_as_a_whole() -> None:
+    client = Core(enforce_quota=True).client()
+    client.create(b"/q")
+    client.create(b"/zookeeper/quota/q")
+    client.create(b"/zookeeper/quota/q/zookeeper_limits", b"nonsense")
+    create_a, create_b = (records.CreateRequest(path, b"", OPEN_ACL, 0) for path in (b"/a", b"/q/b"))
+
+    reply = client.call(opcodes.MULTI, multi_body((opcodes.CREATE, create_a), (opcodes.CREATE, create_b)))
+
+    assert (reply.err, reply.body) == (-5, b"")
+    assert client.exists(b"/a").err == -101
+    assert client.create(b"/a").err == 0
+
+
 def test_ttl_nodes_where_they_are_enabled() -> None:
     core = Core(extended_types_enabled=True, container_check_interval_ms=1000)
     client = core.client(40_000)

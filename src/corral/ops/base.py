@@ -30,6 +30,7 @@ class Options:
 
     txn_bytes_max: no transaction longer than this is made, so that every log can be read back. eager_acl_check: what
     is refused for want of rights makes no transaction. close_session_txn: closeSession says what it deletes.
+    multi_read_ops_max, multi_read_bytes_max: of one multiRead and of its answer; 0: any.
     """
 
     extended_types: bool = False
@@ -39,6 +40,8 @@ class Options:
     response_cache_max: int = 400
     eager_acl_check: bool = False
     close_session_txn: bool = True
+    multi_read_ops_max: int = 1000
+    multi_read_bytes_max: int = 64 << 20
 
 
 class Stamp(Protocol):

@@ -7,11 +7,9 @@ from typing import Any
 from corral.base.errors import BadArguments, BadVersion, NoAuth, NoNode, NotEmpty
 from corral.base.paths import SYSTEM_PATHS, parent_of
 from corral.ops.base import Preparing, Stamp, View, WriteOp
-from corral.ops.limits import check_quota
 from corral.tree.node import (
     Node,
     children_of,
-    data_length,
     is_session,
     version_of,
     with_child_removed,
@@ -45,7 +43,6 @@ class Delete(WriteOp[DeleteRequest]):
         check_version(path, request.version, version_of(node.body))
         if children_of(node.body):
             raise NotEmpty(f"{path!r} has children")
-        check_quota(cx, path, 0, -data_length(node.body))
         return DELETE, DeleteTxn(path)
 
     def apply(self, view: View, stamp: Stamp, body: DeleteTxn) -> Node | None:

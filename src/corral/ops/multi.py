@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from corral.base.errors import MarshallingError, NoAuth, NoNode, WireError, ZooKeeperError
+from corral.base.errors import BadArguments, MarshallingError, NoAuth, NoNode, WireError, ZooKeeperError
 from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.create import TTL_FLAGS
 from corral.tree.node import Node
@@ -69,6 +69,8 @@ class Multi(WriteOp[Raw]):
                 kind, body, reply = op.perform(cx, sub)
             except ZooKeeperError as error:
                 cx.view.rollback(digest)
+                if isinstance(error, MarshallingError):
+                    raise  # ZooKeeper stumbles, over a quota that cannot be read, and answers for the whole.
                 return MULTI, *_failure(done, error.code, len(subs))
             done.append(SubTxn(kind, body))
             replies.append(_HEADER.pack(op.result, False, 0) + reply)
@@ -126,7 +128,10 @@ def _failure(done: list[SubTxn], code: int, count: int) -> tuple[bytes, bytes]:
 
 
 class MultiRead(ReadOp):
-    """getData and getChildren in one request; each fails for itself, none leaves a watch."""
+    """getData and getChildren in one request; each fails for itself, none leaves a watch.
+
+    The answer has a limit of its own: a short request can name a large node many times (CVE-2026-100302).
+    """
 
     code = MULTI_READ
     name = "multiRead"
@@ -137,6 +142,9 @@ class MultiRead(ReadOp):
 
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
         out: list[bytes] = []
+        ops_left = cx.options.multi_read_ops_max or -1
+        bytes_max = cx.options.multi_read_bytes_max
+        answered = 0
         while True:
             kind, done, _ = _HEADER.unpack_from(buf, at)
             at += _HEADER.size
@@ -148,6 +156,9 @@ class MultiRead(ReadOp):
             op = self._parts.get(kind)
             if op is None:
                 raise MarshallingError(f"operation {kind} is not allowed in a multiRead")
+            if not ops_left:
+                raise BadArguments(f"multiRead: more than {cx.options.multi_read_ops_max} operations")
+            ops_left -= 1
             size = int.from_bytes(buf[at : at + 4], "big", signed=True)
             if not 0 <= size <= end - at - 5:
                 raise WireError(f"Unreasonable length = {size}")
@@ -156,6 +167,9 @@ class MultiRead(ReadOp):
             at = stop
             try:
                 body = op.serve(cx, caller, unwatched, 0, len(unwatched))
+                answered += len(body)
+                if 0 < bytes_max < answered:
+                    raise BadArguments(f"multiRead: an answer of more than {bytes_max} bytes")
                 out.append(_HEADER.pack(kind, False, 0) + body)
             except (NoNode, NoAuth) as error:
                 out.append(_ERROR.pack(-1, False, error.code, error.code))

@@ -7,7 +7,7 @@ from typing import Any
 
 from corral.base.errors import MarshallingError, NoWatcher
 from corral.ops.base import ReadOp, Serving
-from corral.tree.node import AclList, mzxid_of, pzxid_of
+from corral.tree.node import mzxid_of, pzxid_of
 from corral.tree.watches import event_frame
 from corral.wire.client import AddWatchRequest, SetWatches, SetWatches2, WatchesRequest
 from corral.wire.opcodes import (
@@ -17,6 +17,7 @@ from corral.wire.opcodes import (
     EVENT_CREATED,
     EVENT_DATA_CHANGED,
     EVENT_DELETED,
+    READ,
     REMOVE_WATCHES,
     SET_WATCHES,
     SET_WATCHES2,
@@ -69,7 +70,8 @@ class CheckWatches(ReadOp):
 class SetWatchesOp(ReadOp):
     """Registers a reconnected client's watches and tells at once what changed since `relative_zxid`.
 
-    The events carry zxid -1, are not filtered by access lists and leave before the reply.
+    The events carry zxid -1 and leave before the reply. Of a node that the client may not read it is told nothing; the
+    watch is registered, as if nothing had changed.
     """
 
     def __init__(self, code: int, record: type) -> None:
@@ -77,7 +79,6 @@ class SetWatchesOp(ReadOp):
         self.name = "setWatches2" if code == SET_WATCHES2 else "setWatches"
         self.lop = "STW2" if code == SET_WATCHES2 else "SETW"
         self._decode: Callable[[bytes, int, int], tuple[Any, int]] = decoder(record)
-        self._shown = AclList((), b"")
 
     def serve(self, cx: Serving, caller: Any, buf: bytes, at: int, end: int) -> bytes:
         request: Any = self._decode(buf, at, end)[0]
@@ -92,12 +93,13 @@ class SetWatchesOp(ReadOp):
             node = cx.nodes.get(path) or cx.root(path)
             if node is None:
                 caller.notify(event_frame(EVENT_DELETED, path, _NO_ZXID))
-            elif mzxid_of(node.body) > since:
+            elif mzxid_of(node.body) > since and cx.allows(node.acl, READ, caller):
                 caller.notify(event_frame(EVENT_DATA_CHANGED, path, _NO_ZXID))
             else:
                 watches.watch_data(path, caller)
         for path in request.exist_watches:
-            if (cx.nodes.get(path) or cx.root(path)) is not None:
+            node = cx.nodes.get(path) or cx.root(path)
+            if node is not None and cx.allows(node.acl, READ, caller):
                 caller.notify(event_frame(EVENT_CREATED, path, _NO_ZXID))
             else:
                 watches.watch_data(path, caller)
@@ -105,7 +107,7 @@ class SetWatchesOp(ReadOp):
             node = cx.nodes.get(path) or cx.root(path)
             if node is None:
                 caller.notify(event_frame(EVENT_DELETED, path, _NO_ZXID))
-            elif pzxid_of(node.body) > since:
+            elif pzxid_of(node.body) > since and cx.allows(node.acl, READ, caller):
                 caller.notify(event_frame(EVENT_CHILDREN_CHANGED, path, _NO_ZXID))
             else:
                 watches.watch_children(path, caller)

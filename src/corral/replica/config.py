@@ -56,6 +56,10 @@ class Config:
     large_request_threshold: int = -1
     large_request_max_bytes: int = 100 << 20
 
+    # Of one multiRead: operations, and bytes of its answer. 0 is no limit.
+    multi_read_ops_max: int = 1000
+    multi_read_bytes_max: int = 64 << 20
+
     # Admission of connections: a bucket of tokens, 0 is off. ZooKeeper's is off; this one is on, and too wide for
     # anything but a stampede to notice. The settings from freeze_time on are ZooKeeper's and have no effect here.
     connection_throttle_tokens: int = 20_000

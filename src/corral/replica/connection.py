@@ -20,7 +20,7 @@ from corral.ops.base import ReadOp, WriteOp
 from corral.replica.pipeline import Entry
 from corral.replica.requestthrottle import Held
 from corral.replica.sessions import Session, session_password
-from corral.tree.access import AuthRefused, Identity
+from corral.tree.access import SHOWN_CHARS_MAX, AuthRefused, Identity
 from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, PathRequest
 from corral.wire.opcodes import (
     AUTH,
@@ -48,8 +48,10 @@ SESSION_EXPIRED: Final = -112
 AUTH_FAILED: Final = -115
 REQUIRES_AUTH: Final = -124
 
-# How many requests one turn takes from one connection before the others are served.
+# How much one turn takes from one connection before the others are served: so many requests, of which one with a large
+# answer counts as many as its bytes have units.
 TURN_MAX: Final = 512
+UNIT_BYTES: Final = 4096
 LATENCY_MAX: Final = 1 << 62
 
 _unpack_head = struct.Struct(">iii").unpack_from
@@ -172,7 +174,7 @@ class Connection:
         metrics = replica.metrics
         counts = metrics.op_counts
         turn = TURN_MAX
-        served = op = xid = size = 0
+        handled = served = op = xid = size = 0
         body = b""
         while end - at >= 12:
             size, xid, op = _unpack_head(data, at)
@@ -180,6 +182,7 @@ class Connection:
             if stop > end or size < 8 or size > limit:
                 if stop > end or not self._is_admitted(size, op):
                     break
+            handled += 1
             read = reads.get(op)
             if read is not None and not queue:
                 try:
@@ -189,8 +192,11 @@ class Connection:
                 except (WireError, struct.error):
                     append(_pack_reply(16, xid, zxid, MARSHALLING))
                 else:
-                    append(_pack_reply(16 + len(body), xid, zxid, 0))
+                    size = len(body)
+                    append(_pack_reply(16 + size, xid, zxid, 0))
                     append(body)
+                    if size > UNIT_BYTES:
+                        turn -= size // UNIT_BYTES
                 served += 1
                 counts[op] = counts.get(op, 0) + 1
             else:
@@ -205,6 +211,7 @@ class Connection:
                     except ZooKeeperError as error:
                         self._in_order(xid, error.code, b"", now)
                     except Held:
+                        handled -= 1
                         counts[op] -= 1
                         break
                 else:
@@ -215,9 +222,8 @@ class Connection:
                     break
             at = stop
             turn -= 1
-            if not turn:
+            if turn <= 0:
                 break
-        handled = TURN_MAX - turn
         if handled:
             self.last_op = op
             self.last_xid = xid
@@ -234,7 +240,7 @@ class Connection:
             return
         if at < end:
             rest = data[at:] if at else data
-            if turn and not self.is_unread:
+            if turn > 0 and not self.is_unread:
                 self._partial(rest)
             else:
                 self._leave(rest)
@@ -415,8 +421,8 @@ class Connection:
             gained = replica.authenticate(self, packet.scheme or "", packet.auth or b"")
         except AuthRefused as refused:
             replica.metrics.auth_failed += 1
-            replica.log.warning("authentication failed", client=f"{self.address}:{self.port}", scheme=packet.scheme,
-                                why=str(refused))  # fmt: skip
+            replica.log.warning("authentication failed", client=f"{self.address}:{self.port}",
+                                scheme=(packet.scheme or "")[:SHOWN_CHARS_MAX], why=str(refused))  # fmt: skip
             if refused.silent:
                 self.end()
             else:

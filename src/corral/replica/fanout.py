@@ -56,7 +56,7 @@ class Fanout:
         return told
 
     def step(self, most: int) -> None:
-        """Send about `most` waiting events, to one connection all of its own together, so that it is written to once."""
+        """Send about `most` waiting events, to a connection all of its own together: it is written to once."""
         waiting = self.waiting
         while waiting and most > 0:
             watchers = waiting[0][2]

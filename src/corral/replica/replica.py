@@ -33,13 +33,15 @@ from corral.replica.sessions import SessionTracker, session_password
 from corral.replica.throttle import TokenBucket
 from corral.store.retention import RollPolicy
 from corral.store.snapshot_write import SnapshotWriter
-from corral.tree.access import Access, AuthProvider, AuthRefused, Identity
+from corral.tree.access import SHOWN_CHARS_MAX, Access, AuthProvider, AuthRefused, Identity
 from corral.tree.tree import Tree
 from corral.wire.client import ConnectRequest
 
 # How much of each background job one call of `work` does.
 EXPIRED_PER_STEP = 64
 TOLD_PER_STEP = 128
+# What waits in one connection behind its oldest write is answered in one turn with it.
+WAITING_MAX = 128
 LOGGED_SINGLY_MAX = 4
 # How many packets of the greatest length that setWatches may have are taken in at the same time.
 LARGE_AT_ONCE = 4
@@ -239,7 +241,7 @@ class Replica:
         """Return the identities that an auth packet gives. Raises AuthRefused."""
         provider: AuthProvider | None = self.access.providers.get(scheme)
         if provider is None:
-            raise AuthRefused(f"there is no authentication scheme {scheme!r}")
+            raise AuthRefused(f"there is no authentication scheme {scheme[:SHOWN_CHARS_MAX]!r}")
         return list(provider.authenticate(credentials, conn.address))
 
     def needs_auth(self, conn: Connection) -> bool:
@@ -252,8 +254,8 @@ class Replica:
         return bool(schemes) and not any(scheme in schemes for scheme, _ in conn.identities)
 
     def is_crowded(self, conn: Connection) -> bool:
-        """Tell whether more is outstanding than the limit on it."""
-        return len(self.pipeline.outstanding) > self.config.global_outstanding_limit or len(conn.queue) > 4096
+        """Tell whether more is outstanding than the limit on it, or more reads than a turn should answer wait."""
+        return len(self.pipeline.outstanding) > self.config.global_outstanding_limit or len(conn.queue) > WAITING_MAX
 
     def reserve(self, size: int) -> bool:
         """Set bytes aside for a packet longer than `frame_bytes_plain`; negative gives them back.
@@ -445,6 +447,8 @@ def options_of(config: Config) -> Options:
         response_cache_max=config.max_response_cache_size,
         eager_acl_check=config.enable_eager_acl_check,
         close_session_txn=config.close_session_txn_enabled,
+        multi_read_ops_max=config.multi_read_ops_max,
+        multi_read_bytes_max=config.multi_read_bytes_max,
     )
 
 

@@ -197,6 +197,13 @@ REQUESTS = (
         "Count requests of more bytes as large; -1 or 0: none.",
     ),
     Key("largeRequestMaxBytes", "large_request_max_bytes", BYTES_ABOVE_0, "Hold large requests of so many at once."),
+    Key("multiRead.maxOps", "multi_read_ops_max", integer(-1, off=0), "Refuse a multiRead of more reads; 0: none."),
+    Key(
+        "multiRead.maxResponseBytes",
+        "multi_read_bytes_max",
+        integer(-1, off=0, unit="bytes"),
+        "Refuse a multiRead whose answer is longer; 0: none.",
+    ),
     Key("globalOutstandingLimit", "global_outstanding_limit", integer(1), "Stop reading while more writes are open."),
     Key(
         "request_throttle_max_requests",

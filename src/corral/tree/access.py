@@ -7,13 +7,16 @@ an entry, is the providers' knowledge; each scheme is one provider. Source: refe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from corral.base.errors import InvalidAcl
 from corral.tree.node import AclList
 from corral.wire.data import ACL, OPEN_ACL, Acls
 from corral.wire.schema import encoder, wire
+
+# So much of what a stranger sent may stand in a line of the log: a packet's worth would fill the disk.
+SHOWN_CHARS_MAX: Final = 100
 
 Identity = tuple[str, str]
 """Scheme and id, as a connection holds them: ("ip", "127.0.0.1"), ("digest", "bob:hash")."""

@@ -17,7 +17,8 @@ LIMITS_NAME = b"zookeeper_limits"
 STATS_NAME = b"zookeeper_stats"
 _PREFIX = QUOTA + b"/"
 _SPLIT = re.compile(r"[,;]+").split
-_NUMBER = re.compile(r"-?\d+\Z").match
+# As long as a long may be: Python refuses to read numbers of thousands of digits.
+_NUMBER = re.compile(r"-?\d{1,19}\Z").match
 
 
 @record
@@ -31,7 +32,12 @@ class Limits:
 
 
 def parse_limits(data: bytes | None) -> Limits:
-    """Read the text of a limits (or stats) node. Raises MarshallingError, as writes below such a node do."""
+    """Read the text of a limits (or stats) node; an empty one sets no limits, a null one is no text.
+
+    Raises MarshallingError, as writes below such a node do. Source: ZooKeeper StatsTrack.
+    """
+    if data == b"":
+        return Limits()
     found = {"count": -1, "bytes": -1, "countHardLimit": -1, "byteHardLimit": -1}
     for part in _SPLIT((data or b"").decode("utf-8", "replace")):
         pieces = part.split("=")

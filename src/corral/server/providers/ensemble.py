@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corral.tree.access import AuthRefused, Identity
+from corral.tree.access import SHOWN_CHARS_MAX, AuthRefused, Identity
 
 
 class EnsembleProvider:
@@ -20,7 +20,7 @@ class EnsembleProvider:
         """Return no identity; refuse, without a word so that the client tries another server, a foreign name."""
         name = credentials.decode("utf-8", "replace")
         if self._names and name and name not in self._names:
-            raise AuthRefused(f"the client expects ensemble {name!r}", silent=True)
+            raise AuthRefused(f"the client expects ensemble {name[:SHOWN_CHARS_MAX]!r}", silent=True)
         return []
 
     def is_valid(self, ident: str) -> bool:
