@@ -18,7 +18,7 @@ SYSTEM_PATHS = (ROOT, ZOOKEEPER, QUOTA, CONFIG)
 
 # Printable ASCII without a component that starts with a dot: such a path has no fault.
 _PLAIN = re.compile(rb"(?:/[ -\-0-~][ -.0-~]*)+\Z").match
-_FORBIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]").search
+_FORBIDDEN = re.compile(r"[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]").search
 
 
 def parent_of(path: bytes) -> bytes:

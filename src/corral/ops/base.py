@@ -16,9 +16,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from corral.base.errors import NoAuth
 from corral.base.paths import ROOT
 from corral.base.records import record
-from corral.tree.access import Access, AclTable, Identity
+from corral.tree.access import Access, AclList, AclTable, Identity
 from corral.tree.digest import Digest
-from corral.tree.node import AclList, Node
+from corral.tree.node import Node
 from corral.tree.tree import Tree
 from corral.wire.schema import decoder, encode
 from corral.wire.txns import TxnBody

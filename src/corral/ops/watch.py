@@ -7,7 +7,8 @@ from typing import Any
 
 from corral.base.errors import MarshallingError, NoWatcher
 from corral.ops.base import ReadOp, Serving
-from corral.tree.node import AclList, mzxid_of, pzxid_of
+from corral.tree.access import AclList
+from corral.tree.node import mzxid_of, pzxid_of
 from corral.tree.watches import event_frame
 from corral.wire.client import AddWatchRequest, SetWatches, SetWatches2, WatchesRequest
 from corral.wire.opcodes import (

@@ -13,8 +13,9 @@ from corral.base.records import record
 from corral.store.compression import GZIP, GZIP_MAGIC, SNAPPY, SNAPPY_MAGIC
 from corral.store.snapshot_write import MAGIC, NOBODY, VERSION
 from corral.store.window import Window
+from corral.tree.access import AclList
 from corral.tree.digest import DIGEST_VERSION
-from corral.tree.node import EMPTY_CHILDREN, AclList, Node, is_session, to_int32
+from corral.tree.node import EMPTY_CHILDREN, Node, is_session, to_int32
 from corral.tree.tree import Tree
 from corral.wire.data import Acls
 from corral.wire.schema import decoder, wire

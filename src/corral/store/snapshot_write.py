@@ -19,8 +19,9 @@ from typing import Final
 from zlib import adler32
 
 from corral.base.paths import ROOT
+from corral.tree.access import AclList
 from corral.tree.digest import DIGEST_VERSION
-from corral.tree.node import EMPTY_CHILDREN, AclList, Node, creates_of, czxid_of, to_int32, to_int64
+from corral.tree.node import EMPTY_CHILDREN, Node, creates_of, czxid_of, to_int32, to_int64
 from corral.tree.tree import Tree
 from corral.wire.data import ACL
 

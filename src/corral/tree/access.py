@@ -11,7 +11,6 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from corral.base.errors import InvalidAcl
-from corral.tree.node import AclList
 from corral.wire.data import ACL, OPEN_ACL, Acls
 from corral.wire.schema import encoder, wire
 
@@ -50,6 +49,27 @@ class _Acls:
 
 
 _encode_acls: Callable[[_Acls], bytes] = encoder(_Acls)
+
+
+class AclList:
+    """An access list, shared by all nodes that have the same one.
+
+    world: the permission bits that it grants to anyone. is_null: the list of the initial system nodes, which is no
+    list at all on disk.
+    """
+
+    __slots__ = ("__weakref__", "encoded", "entries", "is_null", "world")
+
+    def __init__(self, entries: tuple[tuple[int, str, str], ...], encoded: bytes, is_null: bool = False) -> None:
+        self.entries = entries
+        self.encoded = encoded
+        self.is_null = is_null
+        world = 0
+        for perms, scheme, ident in entries:
+            if scheme == "world" and ident == "anyone":
+                world |= perms
+        # A list without entries restrains nobody.
+        self.world = world if entries else 31
 
 
 class AclTable:

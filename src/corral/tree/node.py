@@ -19,6 +19,7 @@ from typing import Final
 from zlib import crc32
 
 from corral.base.paths import ROOT
+from corral.tree.access import AclList
 
 EMPTY_CHILDREN: Final[dict[bytes, None]] = {}
 
@@ -45,27 +46,6 @@ _unpack_int = _INT.unpack_from
 _unpack_times = _TIMES.unpack_from
 _unpack_child = _CHILD.unpack_from
 _unpack_counts = _COUNTS.unpack_from
-
-
-class AclList:
-    """An access list, shared by all nodes that have the same one.
-
-    world: the permission bits that it grants to anyone. is_null: the list of the initial system nodes, which is no
-    list at all on disk.
-    """
-
-    __slots__ = ("__weakref__", "encoded", "entries", "is_null", "world")
-
-    def __init__(self, entries: tuple[tuple[int, str, str], ...], encoded: bytes, is_null: bool = False) -> None:
-        self.entries = entries
-        self.encoded = encoded
-        self.is_null = is_null
-        world = 0
-        for perms, scheme, ident in entries:
-            if scheme == "world" and ident == "anyone":
-                world |= perms
-        # A list without entries restrains nobody.
-        self.world = world if entries else 31
 
 
 class Node:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from corral.base.paths import ROOT, parent_of
-from corral.tree.node import AclList
+from corral.tree.access import AclList
 from corral.wire.opcodes import (
     EVENT_CHILDREN_CHANGED,
     EVENT_CREATED,
