@@ -17,9 +17,10 @@ from corral.tree.access import AclList
 from corral.tree.digest import DIGEST_VERSION
 from corral.tree.node import EMPTY_CHILDREN, Node, is_session, to_int32
 from corral.tree.tree import Tree
-from corral.wire.data import Acls
-from corral.wire.schema import decoder, wire
+from corral.wire.data import StoredAcls
+from corral.wire.schema import decoder
 
+_decode_acls = decoder(StoredAcls)
 _INT = struct.Struct(">i")
 _HEAD = struct.Struct(">iiqi")
 _DIGEST_HEAD = struct.Struct(">qi")
@@ -50,14 +51,6 @@ class Ending:
     digest: int
     last_zxid: int | None
     unlisted: int = 0
-
-
-@wire
-class _AclEntry:
-    acl: Acls
-
-
-_decode_acl = decoder(_AclEntry)
 
 
 def is_complete(name: str, size: int, first: bytes, last: bytes) -> bool:
@@ -135,7 +128,7 @@ class _Reader:
             data = self._need(need)
             at = self._at
             try:
-                entry, self._at = _decode_acl(data, at + 8, len(data))
+                entry, self._at = _decode_acls(data, at + 8, len(data))
             except WireError:
                 # Cut off by the window's end, or damaged: then the file's end says so.
                 need = len(data) - at + 1

@@ -6,13 +6,13 @@ an entry, is the providers' knowledge; each scheme is one provider. Source: refe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 from corral.base.errors import InvalidAcl
-from corral.wire.data import ACL, OPEN_ACL, Acls
-from corral.wire.schema import encoder, wire
+from corral.wire.data import ACL, OPEN_ACL, StoredAcls
+from corral.wire.schema import encoder
 
 Identity = tuple[str, str]
 """Scheme and id, as a connection holds them: ("ip", "127.0.0.1"), ("digest", "bob:hash")."""
@@ -43,12 +43,7 @@ class AuthProvider(Protocol):
         """Tell whether a connection's `ident` is meant by an access list's `entry`."""
 
 
-@wire
-class _Acls:
-    acl: Acls
-
-
-_encode_acls: Callable[[_Acls], bytes] = encoder(_Acls)
+_encode_acls = encoder(StoredAcls)
 
 
 class AclList:
@@ -78,7 +73,7 @@ class AclTable:
     def __init__(self) -> None:
         self._lists: WeakValueDictionary[bytes, AclList] = WeakValueDictionary()
         entries = tuple((a.perms, a.scheme or "", a.id or "") for a in OPEN_ACL)
-        self.unsafe = AclList(entries, _encode_acls(_Acls(OPEN_ACL)), is_null=True)
+        self.unsafe = AclList(entries, _encode_acls(StoredAcls(OPEN_ACL)), is_null=True)
         self.open = self.intern(OPEN_ACL)
 
     def intern(self, acls: list[ACL] | None) -> AclList:
@@ -87,7 +82,7 @@ class AclTable:
             return self.open
         if acls is None:
             return self.unsafe
-        encoded = _encode_acls(_Acls(acls))
+        encoded = _encode_acls(StoredAcls(acls))
         known = self._lists.get(encoded)
         if known is None:
             known = AclList(tuple((a.perms, a.scheme or "", a.id or "") for a in acls), encoded)
