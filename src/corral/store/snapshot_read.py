@@ -20,11 +20,11 @@ from corral.tree.tree import Tree
 from corral.wire.data import StoredAcls
 from corral.wire.schema import decoder
 
-_decode_acls = decoder(StoredAcls)
-_INT = struct.Struct(">i")
-_HEAD = struct.Struct(">iiqi")
-_DIGEST_HEAD = struct.Struct(">qi")
-_LONG = struct.Struct(">q")
+_decode_acls: Final = decoder(StoredAcls)
+_INT: Final = struct.Struct(">i")
+_HEAD: Final = struct.Struct(">iiqi")
+_DIGEST_HEAD: Final = struct.Struct(">qi")
+_LONG: Final = struct.Struct(">q")
 _ZERO: Final = bytes(4)
 _ZERO_8: Final = bytes(8)
 _ZERO_16: Final = bytes(16)

@@ -34,8 +34,8 @@ NOBODY: Final = [ACL(0, "world", "anyone")]
 _SMALL_NODES: Final = 1000
 _CHUNK_BYTES_MAX: Final = 1 << 20
 
-_INT = struct.Struct(">i")
-_LONG = struct.Struct(">q")
+_INT: Final = struct.Struct(">i")
+_LONG: Final = struct.Struct(">q")
 _SEAL_END: Final = b"\0\0\0\1/"
 _ZERO: Final = b"\0\0\0\0"
 _LENGTHS: Final = tuple(_INT.pack(length) for length in range(1024))

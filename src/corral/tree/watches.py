@@ -34,7 +34,7 @@ TYPE_ANY: Final = 3
 TYPE_PERSISTENT: Final = 4
 TYPE_RECURSIVE: Final = 5
 
-_EVENT = struct.Struct(">iiqiiii")
+_EVENT: Final = struct.Struct(">iiqiiii")
 
 
 class Watcher(Protocol):
