@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from pathlib import Path
 from typing import Any
 
 import tools
 from report import Table
-from servers import APACHE, CORRAL, KINDS, Server
+from servers import APACHE, COMPILED, CORRAL, KINDS, Server
 
 # What a load is: operation, connections, requests in flight on each. And how many times Apache's throughput we demand.
 FLOORS = {
@@ -29,18 +30,22 @@ WARM_UP_S = 4.0
 Sample = dict[str, Any]
 
 
-def measure(chosen: list[str], seconds: float, rounds: int) -> Table:
-    """Run the chosen loads. Each round starts both servers afresh; figures are medians of the rounds."""
-    samples: dict[tuple[str, str], list[Sample]] = {(load, kind): [] for load in chosen for kind in KINDS}
+def measure(chosen: list[str], seconds: float, rounds: int, build: Path | None = None) -> Table:
+    """Run the chosen loads. Each round starts all servers afresh; figures are medians of the rounds.
+
+    build: the directory of a compiled build to measure as well.
+    """
+    kinds = KINDS if build is None else (*KINDS, COMPILED)
+    samples: dict[tuple[str, str], list[Sample]] = {(load, kind): [] for load in chosen for kind in kinds}
     for turn in range(rounds):
-        for kind in KINDS if turn % 2 == 0 else KINDS[::-1]:
-            with Server(kind) as server:
+        for kind in kinds if turn % 2 == 0 else kinds[::-1]:
+            with Server(kind, build) as server:
                 _run(server, WARM_UP, min(seconds, WARM_UP_S))
                 for load in chosen:
                     sample = _run(server, load, seconds)
                     samples[load, kind].append(sample)
-                    print(f"  round {turn + 1}  {kind:6}  {load:12}  {sample['ops_s']:>9,.0f}/s", flush=True)
-    return _table(chosen, samples)
+                    print(f"  round {turn + 1}  {kind:8}  {load:12}  {sample['ops_s']:>9,.0f}/s", flush=True)
+    return _table(chosen, samples, build is not None)
 
 
 def _run(server: Server, load: str, seconds: float) -> Sample:
@@ -51,31 +56,36 @@ def _run(server: Server, load: str, seconds: float) -> Sample:
     return lines[0]
 
 
-def _table(chosen: list[str], samples: dict[tuple[str, str], list[Sample]]) -> Table:
+def _table(chosen: list[str], samples: dict[tuple[str, str], list[Sample]], is_compiled_too: bool) -> Table:
     table = Table(
         "Loads",
-        ("load", "Apache /s", "p99 us", "Corral /s", "p99 us", "ratio", "floor", "errors", ""),
+        ("load", "Apache /s", "p99 us", "Corral /s", "p99 us", "ratio", "floor",
+         *(("compiled /s", "p99 us", "ratio") if is_compiled_too else ()), "errors", ""),
         "A load is an operation, so many connections and so many requests in flight on each; values of 100 bytes over "
-        "1000\nnodes. The floor is on the ratio of throughputs; besides, p99 may not be worse than Apache's.\n",
+        "1000\nnodes. The floor is on the ratio of throughputs; besides, p99 may not be worse than Apache's.\n"
+        + ("The compiled build is shown beside and meets no floor; its errors count.\n" if is_compiled_too else ""),
         partial="" if len(chosen) == len(FLOORS) else f"{len(chosen)} of {len(FLOORS)} loads",
-    )
+    )  # fmt: skip
     for load in chosen:
-        theirs, ours = samples[load, APACHE], samples[load, CORRAL]
-        ratio = _median(ours, "ops_s") / max(1.0, _median(theirs, "ops_s"))
-        theirs_p99, ours_p99 = _median(theirs, "p99_us"), _median(ours, "p99_us")
-        errors = sum(sample["errors"] for sample in ours)
+        theirs, ours, compiled = samples[load, APACHE], samples[load, CORRAL], samples.get((load, COMPILED), [])
+        base = max(1.0, _median(theirs, "ops_s"))
+        ratio = _median(ours, "ops_s") / base
+        errors = sum(sample["errors"] for sample in ours + compiled)
         table.add(
-            ratio >= FLOORS[load] and ours_p99 <= theirs_p99 and errors == 0,
+            ratio >= FLOORS[load] and _median(ours, "p99_us") <= _median(theirs, "p99_us") and errors == 0,
             load,
-            f"{_median(theirs, 'ops_s'):,.0f}",
-            f"{theirs_p99:,.0f}",
-            f"{_median(ours, 'ops_s'):,.0f}",
-            f"{ours_p99:,.0f}",
+            *_figures(theirs),
+            *_figures(ours),
             f"{ratio:.2f}",
             f"{FLOORS[load]:.1f}",
+            *((*_figures(compiled), f"{_median(compiled, 'ops_s') / base:.2f}") if is_compiled_too else ()),
             str(errors),
         )
     return table
+
+
+def _figures(samples: list[Sample]) -> tuple[str, str]:
+    return f"{_median(samples, 'ops_s'):,.0f}", f"{_median(samples, 'p99_us'):,.0f}"
 
 
 def _median(samples: list[Sample], name: str) -> float:

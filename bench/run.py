@@ -16,10 +16,11 @@ import loads
 import memory
 import report
 import tools
-from servers import BenchError, require_apache
+from servers import BenchError, require_apache, require_build
 
 SECTIONS = ("loads", "memory", "herd")
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+BUILD = Path(__file__).resolve().parent.parent / "build" / "compiled"
 
 
 def main() -> int:
@@ -29,6 +30,8 @@ def main() -> int:
     try:
         require_apache()
         tools.build()
+        if chosen.compiled is not None:
+            require_build(chosen.compiled)
         if "herd" in chosen.only:
             herds.require_files(chosen.herds)
         tables = [_section(section, chosen) for section in SECTIONS if section in chosen.only]
@@ -51,7 +54,7 @@ def main() -> int:
 def _section(section: str, chosen: argparse.Namespace) -> report.Table:
     print(f"{section}:", flush=True)
     if section == "loads":
-        return loads.measure(chosen.loads, chosen.seconds, chosen.rounds)
+        return loads.measure(chosen.loads, chosen.seconds, chosen.rounds, chosen.compiled)
     if section == "memory":
         return memory.measure(chosen.znodes)
     return herds.measure(chosen.herds)
@@ -67,6 +70,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--znodes", type=int, default=memory.ZNODES, help="how many znodes are weighed")
     parser.add_argument("--herds", type=int, nargs="+", default=list(herds.STAMPEDE_S_MAX), metavar="SESSIONS",
                         help="how large the herds are")  # fmt: skip
+    parser.add_argument("--compiled", type=Path, default=BUILD if BUILD.is_dir() else None, metavar="DIRECTORY",
+                        help="a compiled build whose loads are shown too; build/compiled if it is there")  # fmt: skip
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the results are written")
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
-"""Starting and stopping the two servers that are measured: Apache ZooKeeper and Corral, with the same configuration.
+"""Starting and stopping the servers that are measured: Apache ZooKeeper and Corral, with the same configuration.
 
 `$ZK_LIB` is Apache's class path (default: where Debian's package `zookeeper` puts it), `$ZK_JVM` its JVM flags. Corral
-is run with the interpreter that runs this. Both listen on 127.0.0.1, on ports that were free, with data in a directory
-of their own that goes when they are stopped.
+is run with the interpreter that runs this; its compiled build too, with the build's directory first on `$PYTHONPATH`.
+All listen on 127.0.0.1, on ports that were free, with data in a directory of their own that goes when they are stopped.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from client import Client, RequestError
 
 APACHE = "apache"
 CORRAL = "corral"
+COMPILED = "compiled"
 KINDS = (APACHE, CORRAL)
 ZK_LIB = os.environ.get("ZK_LIB", "/etc/zookeeper/conf:/usr/share/java/zookeeper.jar")
 ZK_JVM = os.environ.get("ZK_JVM", "-Xmx1g -Dzookeeper.root.logger=ERROR,CONSOLE")
@@ -51,11 +52,27 @@ def require_apache() -> None:
         )
 
 
+def require_build(build: Path) -> None:
+    """Raise BenchError unless `build` is what `make compiled` makes of this source."""
+    source = Path(__file__).resolve().parent.parent / "src"
+    if next(build.rglob("*.so"), None) is None:
+        raise BenchError(f"{build} holds nothing compiled: run make compiled")
+    for path in sorted(source.rglob("*.py")):
+        copy = build / path.relative_to(source)
+        if not copy.is_file() or copy.read_bytes() != path.read_bytes():
+            raise BenchError(f"{build} is not compiled from this source, {copy.name} differs: run make compiled")
+
+
 class Server:
     """One standalone server, Apache's or ours. A context manager: it is started, and stopped and swept away."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, build: Path | None = None) -> None:
+        """Make a server of `kind`. build: the directory that the kind COMPILED is run from."""
         self.kind = kind
+        self._environment = dict(os.environ)
+        if build is not None and kind == COMPILED:
+            others = os.environ.get("PYTHONPATH")
+            self._environment["PYTHONPATH"] = f"{build}{os.pathsep}{others}" if others else str(build)
         self.port = _free_port()
         self._dir = Path(tempfile.mkdtemp(prefix=f"bench-{kind}-"))
         self._config = self._dir / "zoo.cfg"
@@ -97,7 +114,9 @@ class Server:
         else:
             command = [sys.executable, "-m", "corral", "serve", str(self._config)]
         with open(self._dir / "log", "ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+            )
 
     def wait_until_serving(self, path: str = "/") -> None:
         """Return once a client can see the node at `path`. Raises BenchError.

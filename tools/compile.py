@@ -39,12 +39,17 @@ def main() -> int:
     shutil.copytree(ROOT / "src" / "corral", TARGET / "corral", ignore=shutil.ignore_patterns("__pycache__"))
     (TARGET / "setup.py").write_text(SETUP.format(files=["--strict", *files]))
     environment = {**os.environ, "MYPYPATH": str(TARGET)}
+    print(f"compiling {len(files)} modules; this takes a minute", flush=True)
     built = subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=TARGET, env=environment, check=False
-    )
-    if built.returncode == 0:
-        print(f"compiled {len(files)} modules into {TARGET.relative_to(ROOT)}")
-    return built.returncode
+        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
+        cwd=TARGET, env=environment, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if built.returncode != 0:
+        # Shown only here: a build that succeeds has warnings too, of what is merely not as fast as could be.
+        print(built.stdout, file=sys.stderr)
+        return built.returncode
+    print(f"compiled into {TARGET.relative_to(ROOT)}: put that on PYTHONPATH to use it")
+    return 0
 
 
 if __name__ == "__main__":

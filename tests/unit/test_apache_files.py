@@ -21,7 +21,8 @@ from corral.server.datadir import DataDirectories
 from corral.store.names import log_zxid, snapshot_name
 from corral.store.recovery import entries_from, load
 from corral.store.snapshot_write import SnapshotWriter
-from corral.tree.node import AclList, creates_of, data_of, to_int64
+from corral.tree.access import AclList
+from corral.tree.node import creates_of, data_of, to_int64
 from corral.tree.tree import Tree
 from corral.tree.watches import Watcher
 

@@ -13,7 +13,7 @@ from corral.base.errors import StorageError
 from corral.server.datadir import LOCK_NAME, DataDirectories
 from corral.store.snapshot_write import SnapshotWriter
 from corral.store.txnlog import FILE_HEADER
-from corral.tree.node import AclList
+from corral.tree.access import AclList
 from corral.tree.tree import Tree
 from corral.tree.watches import Watcher
 

@@ -17,7 +17,7 @@ from corral.store.recovery import entries_from, follows, load, logs_from, valid_
 from corral.store.snapshot_read import UnknownVersion
 from corral.store.snapshot_write import SnapshotWriter
 from corral.store.txnlog import FILE_HEADER, frame
-from corral.tree.node import AclList
+from corral.tree.access import AclList
 from corral.tree.tree import Tree
 from corral.tree.watches import Watcher
 

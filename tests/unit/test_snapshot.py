@@ -17,7 +17,8 @@ from corral.replica.replay import Replay
 from corral.store.compression import packer, unpacked
 from corral.store.snapshot_read import UnknownVersion, is_complete, read_snapshot
 from corral.store.snapshot_write import SnapshotWriter
-from corral.tree.node import AclList, creates_of
+from corral.tree.access import AclList
+from corral.tree.node import creates_of
 from corral.tree.tree import Tree
 from corral.tree.watches import Watcher
 from corral.wire.data import ACL, OPEN_ACL

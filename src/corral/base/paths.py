@@ -7,18 +7,19 @@ and takes 16 bytes less a node.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from corral.base.errors import BadArguments
 
-ROOT = b"/"
-ZOOKEEPER = b"/zookeeper"
-QUOTA = b"/zookeeper/quota"
-CONFIG = b"/zookeeper/config"
-SYSTEM_PATHS = (ROOT, ZOOKEEPER, QUOTA, CONFIG)
+ROOT: Final = b"/"
+ZOOKEEPER: Final = b"/zookeeper"
+QUOTA: Final = b"/zookeeper/quota"
+CONFIG: Final = b"/zookeeper/config"
+SYSTEM_PATHS: Final = (ROOT, ZOOKEEPER, QUOTA, CONFIG)
 
 # Printable ASCII without a component that starts with a dot: such a path has no fault.
-_PLAIN = re.compile(rb"(?:/[ -\-0-~][ -.0-~]*)+\Z").match
-_FORBIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]").search
+_PLAIN: Final = re.compile(rb"(?:/[ -\-0-~][ -.0-~]*)+\Z").match
+_FORBIDDEN: Final = re.compile(r"[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]").search
 
 
 def parent_of(path: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from corral.base.errors import NoAuth, NoNode
 from corral.base.paths import validate_path
@@ -15,7 +15,7 @@ from corral.wire.opcodes import ADMIN, GET_ACL, READ, SET_ACL
 from corral.wire.schema import decode, decoder, encode
 from corral.wire.txns import SetAclTxn, TxnBody
 
-_decode_path = decoder(PathRequest)
+_decode_path: Final = decoder(PathRequest)
 
 
 class GetAcl(ReadOp):

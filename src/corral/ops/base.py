@@ -16,9 +16,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from corral.base.errors import NoAuth
 from corral.base.paths import ROOT
 from corral.base.records import record
-from corral.tree.access import Access, AclTable, Identity
+from corral.tree.access import Access, AclList, AclTable, Identity
 from corral.tree.digest import Digest
-from corral.tree.node import AclList, Node
+from corral.tree.node import Node
+from corral.tree.overlay import Overlay
 from corral.tree.tree import Tree
 from corral.wire.schema import decoder, encode
 from corral.wire.txns import TxnBody
@@ -113,7 +114,7 @@ class Preparing:
         "access", "client_id", "identities", "is_internal", "options", "time", "tree", "type", "view", "zxid",
     )  # fmt: skip
 
-    def __init__(self, tree: Tree, view: Any, access: Access, options: Options) -> None:
+    def __init__(self, tree: Tree, view: Overlay, access: Access, options: Options) -> None:
         self.tree = tree
         self.view = view
         self.access = access

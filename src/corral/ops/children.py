@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from corral.base.errors import NoAuth, NoNode
 from corral.base.paths import ROOT
@@ -14,9 +14,9 @@ from corral.wire.client import PathRequest
 from corral.wire.opcodes import GET_ALL_CHILDREN_NUMBER, GET_CHILDREN, GET_CHILDREN2, READ
 from corral.wire.schema import decoder
 
-_INT = struct.Struct(">i")
-_CACHED_MIN = 16
-_decode_path = decoder(PathRequest)
+_INT: Final = struct.Struct(">i")
+_CACHED_MIN: Final = 16
+_decode_path: Final = decoder(PathRequest)
 
 
 def readable(cx: Serving, caller: Any, path: bytes) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from corral.base.errors import BadArguments, NoChildrenForEphemerals, NodeExists, NoNode, Unimplemented
 from corral.base.paths import ROOT, validate_path
@@ -28,13 +28,13 @@ from corral.wire.opcodes import CREATE, CREATE2, CREATE_CONTAINER, CREATE_PERM, 
 from corral.wire.schema import encode, unpacker
 from corral.wire.txns import CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBody
 
-_pack_int = struct.Struct(">i").pack
-_pack_end = struct.Struct(">?i").pack
-_unpack_request = unpacker(CreateRequest)
+_pack_int: Final = struct.Struct(">i").pack
+_pack_end: Final = struct.Struct(">?i").pack
+_unpack_request: Final = unpacker(CreateRequest)
 
-EPHEMERAL_FLAGS = (1, 3)
-SEQUENTIAL_FLAGS = (2, 3, 6)
-TTL_FLAGS = (5, 6)
+EPHEMERAL_FLAGS: Final = (1, 3)
+SEQUENTIAL_FLAGS: Final = (2, 3, 6)
+TTL_FLAGS: Final = (5, 6)
 
 
 class CreateOp(WriteOp[Any]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from corral.base.errors import NoAuth, NoNode, WireError
 from corral.base.paths import validate_path
@@ -16,9 +16,9 @@ from corral.wire.opcodes import GET_DATA, READ, SET_DATA, WRITE
 from corral.wire.schema import unpacker
 from corral.wire.txns import SetDataTxn, TxnBody
 
-_unpack_int = struct.Struct(">i").unpack_from
-_pack_int = struct.Struct(">i").pack
-_unpack_request = unpacker(SetDataRequest)
+_unpack_int: Final = struct.Struct(">i").unpack_from
+_pack_int: Final = struct.Struct(">i").pack
+_unpack_request: Final = unpacker(SetDataRequest)
 
 
 def path_and_watch(buf: bytes, at: int, end: int) -> tuple[bytes, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from corral.base.errors import BadArguments, MarshallingError, NoAuth, NoNode, WireError, ZooKeeperError
 from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
@@ -25,13 +25,13 @@ from corral.wire.opcodes import (
 from corral.wire.schema import decode, encode, encoder
 from corral.wire.txns import ErrorTxn, MultiTxn, SubTxn, TxnHeader, Unread
 
-_HEADER = struct.Struct(">i?i")
-_ERROR = struct.Struct(">i?ii")
-_END = _HEADER.pack(-1, True, -1)
-_encode_error = encoder(ErrorTxn)
-RUNTIME_INCONSISTENCY = -2
-CONTAINER_FLAG = 4
-_CREATES = (CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL)
+_HEADER: Final = struct.Struct(">i?i")
+_ERROR: Final = struct.Struct(">i?ii")
+_END: Final = _HEADER.pack(-1, True, -1)
+_encode_error: Final = encoder(ErrorTxn)
+RUNTIME_INCONSISTENCY: Final = -2
+CONTAINER_FLAG: Final = 4
+_CREATES: Final = (CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL)
 
 
 class Raw:

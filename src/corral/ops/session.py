@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.delete import apply_delete
@@ -12,7 +12,7 @@ from corral.wire.opcodes import CLOSE_SESSION, CREATE_SESSION, GET_EPHEMERALS, W
 from corral.wire.schema import decoder, encode
 from corral.wire.txns import CloseSessionTxn, CreateSessionTxn, TxnBody, Unread
 
-_decode_prefix = decoder(GetEphemeralsRequest)
+_decode_prefix: Final = decoder(GetEphemeralsRequest)
 
 
 class CreateSession(WriteOp[CreateSessionTxn]):

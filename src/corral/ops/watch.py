@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from corral.base.errors import MarshallingError, NoWatcher
 from corral.ops.base import ReadOp, Serving
@@ -24,10 +24,10 @@ from corral.wire.opcodes import (
 )
 from corral.wire.schema import decoder
 
-_NO_ZXID = -1
-_OK = b"\0\0\0\0"
-_decode_add = decoder(AddWatchRequest)
-_decode_watches = decoder(WatchesRequest)
+_NO_ZXID: Final = -1
+_OK: Final = b"\0\0\0\0"
+_decode_add: Final = decoder(AddWatchRequest)
+_decode_watches: Final = decoder(WatchesRequest)
 
 
 class AddWatch(ReadOp):

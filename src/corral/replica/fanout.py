@@ -17,8 +17,7 @@ from itertools import islice
 from typing import Any, Final
 
 from corral.replica.metrics import Metrics
-from corral.tree.access import Access
-from corral.tree.node import AclList
+from corral.tree.access import Access, AclList
 from corral.wire.opcodes import READ
 
 AT_ONCE_MAX: Final = 256

@@ -37,9 +37,9 @@ from corral.wire.txns import CreateSessionTxn, DeleteTxn, ErrorTxn, MultiTxn, Su
 if TYPE_CHECKING:
     from corral.replica.connection import Connection
 
-_header = struct.Struct(">qiqqi").pack
-_digest = struct.Struct(">iQ").pack
-_encode_error = encoder(ErrorTxn)
+_header: Final = struct.Struct(">qiqqi").pack
+_digest: Final = struct.Struct(">iQ").pack
+_encode_error: Final = encoder(ErrorTxn)
 
 WRITE: Final = 0
 CONNECT: Final = 1

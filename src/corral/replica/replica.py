@@ -13,7 +13,7 @@ Time is given, never read: `now` in monotonic ms; `wall_offset` turns it into wa
 
 from __future__ import annotations
 
-from typing import Any, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 from corral.base.ids import session_hex, zxid_hex
 from corral.ops.base import Options, Serving
@@ -38,15 +38,15 @@ from corral.tree.tree import Tree
 from corral.wire.client import ConnectRequest
 
 # How much of each background job one call of `work` does.
-EXPIRED_PER_STEP = 64
-TOLD_PER_STEP = 128
+EXPIRED_PER_STEP: Final = 64
+TOLD_PER_STEP: Final = 128
 # What waits in one connection behind its oldest write is answered in one turn with it.
-WAITING_MAX = 128
-LOGGED_SINGLY_MAX = 4
+WAITING_MAX: Final = 128
+LOGGED_SINGLY_MAX: Final = 4
 # How many packets of the greatest length that setWatches may have are taken in at the same time.
-LARGE_AT_ONCE = 4
-SNAPSHOT_NODES_PER_STEP = 128
-CHUNKS_IN_FLIGHT_MAX = 64
+LARGE_AT_ONCE: Final = 4
+SNAPSHOT_NODES_PER_STEP: Final = 128
+CHUNKS_IN_FLIGHT_MAX: Final = 64
 
 
 class Log(Protocol):

@@ -13,16 +13,18 @@ from corral.base.records import record
 from corral.store.compression import GZIP, GZIP_MAGIC, SNAPPY, SNAPPY_MAGIC
 from corral.store.snapshot_write import MAGIC, NOBODY, VERSION
 from corral.store.window import Window
+from corral.tree.access import AclList
 from corral.tree.digest import DIGEST_VERSION
-from corral.tree.node import EMPTY_CHILDREN, AclList, Node, is_session, to_int32
+from corral.tree.node import EMPTY_CHILDREN, Node, is_session, to_int32
 from corral.tree.tree import Tree
-from corral.wire.data import Acls
-from corral.wire.schema import decoder, wire
+from corral.wire.data import StoredAcls
+from corral.wire.schema import decoder
 
-_INT = struct.Struct(">i")
-_HEAD = struct.Struct(">iiqi")
-_DIGEST_HEAD = struct.Struct(">qi")
-_LONG = struct.Struct(">q")
+_decode_acls: Final = decoder(StoredAcls)
+_INT: Final = struct.Struct(">i")
+_HEAD: Final = struct.Struct(">iiqi")
+_DIGEST_HEAD: Final = struct.Struct(">qi")
+_LONG: Final = struct.Struct(">q")
 _ZERO: Final = bytes(4)
 _ZERO_8: Final = bytes(8)
 _ZERO_16: Final = bytes(16)
@@ -49,14 +51,6 @@ class Ending:
     digest: int
     last_zxid: int | None
     unlisted: int = 0
-
-
-@wire
-class _AclEntry:
-    acl: Acls
-
-
-_decode_acl = decoder(_AclEntry)
 
 
 def is_complete(name: str, size: int, first: bytes, last: bytes) -> bool:
@@ -134,7 +128,7 @@ class _Reader:
             data = self._need(need)
             at = self._at
             try:
-                entry, self._at = _decode_acl(data, at + 8, len(data))
+                entry, self._at = _decode_acls(data, at + 8, len(data))
             except WireError:
                 # Cut off by the window's end, or damaged: then the file's end says so.
                 need = len(data) - at + 1

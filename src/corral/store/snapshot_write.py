@@ -19,8 +19,9 @@ from typing import Final
 from zlib import adler32
 
 from corral.base.paths import ROOT
+from corral.tree.access import AclList
 from corral.tree.digest import DIGEST_VERSION
-from corral.tree.node import EMPTY_CHILDREN, AclList, Node, creates_of, czxid_of, to_int32, to_int64
+from corral.tree.node import EMPTY_CHILDREN, Node, creates_of, czxid_of, to_int32, to_int64
 from corral.tree.tree import Tree
 from corral.wire.data import ACL
 
@@ -33,8 +34,8 @@ NOBODY: Final = [ACL(0, "world", "anyone")]
 _SMALL_NODES: Final = 1000
 _CHUNK_BYTES_MAX: Final = 1 << 20
 
-_INT = struct.Struct(">i")
-_LONG = struct.Struct(">q")
+_INT: Final = struct.Struct(">i")
+_LONG: Final = struct.Struct(">q")
 _SEAL_END: Final = b"\0\0\0\1/"
 _ZERO: Final = b"\0\0\0\0"
 _LENGTHS: Final = tuple(_INT.pack(length) for length in range(1024))

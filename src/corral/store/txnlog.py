@@ -26,9 +26,9 @@ FILE_HEADER: Final = struct.pack(">iiq", MAGIC, VERSION, 0)
 HEADER_BYTES: Final = 16
 PAD_MARGIN: Final = 4096
 
-_head = struct.Struct(">qi")
-_pack_head = _head.pack
-_unpack_head = _head.unpack_from
+_head: Final = struct.Struct(">qi")
+_pack_head: Final = _head.pack
+_unpack_head: Final = _head.unpack_from
 _END: Final = b"B"
 _END_CODE: Final = 0x42
 _ENTRY_AT: Final = 12

@@ -6,14 +6,13 @@ an entry, is the providers' knowledge; each scheme is one provider. Source: refe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from corral.base.errors import InvalidAcl
-from corral.tree.node import AclList
-from corral.wire.data import ACL, OPEN_ACL, Acls
-from corral.wire.schema import encoder, wire
+from corral.wire.data import ACL, OPEN_ACL, StoredAcls
+from corral.wire.schema import encoder
 
 # So much of what a stranger sent may stand in a line of the log: a packet's worth would fill the disk.
 SHOWN_CHARS_MAX: Final = 100
@@ -47,12 +46,28 @@ class AuthProvider(Protocol):
         """Tell whether a connection's `ident` is meant by an access list's `entry`."""
 
 
-@wire
-class _Acls:
-    acl: Acls
+_encode_acls = encoder(StoredAcls)
 
 
-_encode_acls: Callable[[_Acls], bytes] = encoder(_Acls)
+class AclList:
+    """An access list, shared by all nodes that have the same one.
+
+    world: the permission bits that it grants to anyone. is_null: the list of the initial system nodes, which is no
+    list at all on disk.
+    """
+
+    __slots__ = ("__weakref__", "encoded", "entries", "is_null", "world")
+
+    def __init__(self, entries: tuple[tuple[int, str, str], ...], encoded: bytes, is_null: bool = False) -> None:
+        self.entries = entries
+        self.encoded = encoded
+        self.is_null = is_null
+        world = 0
+        for perms, scheme, ident in entries:
+            if scheme == "world" and ident == "anyone":
+                world |= perms
+        # A list without entries restrains nobody.
+        self.world = world if entries else 31
 
 
 class AclTable:
@@ -61,7 +76,7 @@ class AclTable:
     def __init__(self) -> None:
         self._lists: WeakValueDictionary[bytes, AclList] = WeakValueDictionary()
         entries = tuple((a.perms, a.scheme or "", a.id or "") for a in OPEN_ACL)
-        self.unsafe = AclList(entries, _encode_acls(_Acls(OPEN_ACL)), is_null=True)
+        self.unsafe = AclList(entries, _encode_acls(StoredAcls(OPEN_ACL)), is_null=True)
         self.open = self.intern(OPEN_ACL)
 
     def intern(self, acls: list[ACL] | None) -> AclList:
@@ -70,7 +85,7 @@ class AclTable:
             return self.open
         if acls is None:
             return self.unsafe
-        encoded = _encode_acls(_Acls(acls))
+        encoded = _encode_acls(StoredAcls(acls))
         known = self._lists.get(encoded)
         if known is None:
             known = AclList(tuple((a.perms, a.scheme or "", a.id or "") for a in acls), encoded)

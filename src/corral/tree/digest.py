@@ -6,11 +6,13 @@ parent, need the old one again.
 
 from __future__ import annotations
 
+from typing import Final
+
 from corral.tree.node import Node, leaf_digest, node_digest, parent_digest
 
-DIGEST_VERSION = 2
-_REMEMBERED_MAX = 16384
-_MASK = 0xFFFFFFFFFFFFFFFF
+DIGEST_VERSION: Final = 2
+_REMEMBERED_MAX: Final = 16384
+_MASK: Final = 0xFFFFFFFFFFFFFFFF
 
 
 class Digest:

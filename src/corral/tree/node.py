@@ -18,7 +18,9 @@ import struct
 from typing import Final
 from zlib import crc32
 
+from corral.base.compiled import mypyc_attr
 from corral.base.paths import ROOT
+from corral.tree.access import AclList
 
 EMPTY_CHILDREN: Final[dict[bytes, None]] = {}
 
@@ -26,53 +28,34 @@ CONTAINER_OWNER: Final = -(1 << 63)
 TTL_MAX: Final = (1 << 40) - 1
 _TTL_MARK: Final = 0xFF << 56
 
-_INT = struct.Struct(">i")
-_TIMES = struct.Struct(">qqq")
-_DATA_HEAD = struct.Struct(">qqqqi")
-_STAT = struct.Struct(">qqqqiiiqiiq")
-_CHILD = struct.Struct(">iiqiiq")
-_TAIL = struct.Struct(">iq")
-_COUNTS = struct.Struct(">iiqii")
-_COUNTERS = struct.Struct(">iiq")
+_INT: Final = struct.Struct(">i")
+_TIMES: Final = struct.Struct(">qqq")
+_DATA_HEAD: Final = struct.Struct(">qqqqi")
+_STAT: Final = struct.Struct(">qqqqiiiqiiq")
+_CHILD: Final = struct.Struct(">iiqiiq")
+_TAIL: Final = struct.Struct(">iq")
+_COUNTS: Final = struct.Struct(">iiqii")
+_COUNTERS: Final = struct.Struct(">iiq")
 _NONE: Final = b"\0\0\0\0"
 _SYSTEM: Final = b"/zookeeper/"
-_pack_int = _INT.pack
-_pack_stat = _STAT.pack
-_pack_child = _CHILD.pack
-_pack_data_head = _DATA_HEAD.pack
-_pack_counters = _COUNTERS.pack
-_unpack_int = _INT.unpack_from
-_unpack_times = _TIMES.unpack_from
-_unpack_child = _CHILD.unpack_from
-_unpack_counts = _COUNTS.unpack_from
+_pack_int: Final = _INT.pack
+_pack_stat: Final = _STAT.pack
+_pack_child: Final = _CHILD.pack
+_pack_data_head: Final = _DATA_HEAD.pack
+_pack_counters: Final = _COUNTERS.pack
+_unpack_int: Final = _INT.unpack_from
+_unpack_times: Final = _TIMES.unpack_from
+_unpack_child: Final = _CHILD.unpack_from
+_unpack_counts: Final = _COUNTS.unpack_from
 
 
-class AclList:
-    """An access list, shared by all nodes that have the same one.
-
-    world: the permission bits that it grants to anyone. is_null: the list of the initial system nodes, which is no
-    list at all on disk.
-    """
-
-    __slots__ = ("__weakref__", "encoded", "entries", "is_null", "world")
-
-    def __init__(self, entries: tuple[tuple[int, str, str], ...], encoded: bytes, is_null: bool = False) -> None:
-        self.entries = entries
-        self.encoded = encoded
-        self.is_null = is_null
-        world = 0
-        for perms, scheme, ident in entries:
-            if scheme == "world" and ident == "anyone":
-                world |= perms
-        # A list without entries restrains nobody.
-        self.world = world if entries else 31
-
-
+@mypyc_attr(acyclic=True)
 class Node:
     """One znode.
 
     children: the paths of its children in order of creation, shared with the tree's keys; `EMPTY_CHILDREN` until the
-    first. owner: the session of an ephemeral, a mark for containers and TTL nodes, else 0.
+    first. owner: the session of an ephemeral, a mark for containers and TTL nodes, else 0. Nothing that a node refers
+    to leads back to it, so a compiled one needs no room for the cycle collector.
     """
 
     __slots__ = ("acl", "body", "children", "owner")

@@ -10,8 +10,9 @@ when the very object it holds has been committed. `digest` is the digest of this
 
 from __future__ import annotations
 
+from corral.tree.access import AclList
 from corral.tree.digest import Digest
-from corral.tree.node import AclList, Node, is_session
+from corral.tree.node import Node, is_session
 from corral.tree.tree import (
     ADD,
     CLOSE_SESSION,

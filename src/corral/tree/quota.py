@@ -8,17 +8,18 @@ server counts for itself. Source: reference "Quotas".
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from corral.base.errors import MarshallingError
 from corral.base.paths import QUOTA, ROOT, parent_of
 from corral.base.records import record
 
-LIMITS_NAME = b"zookeeper_limits"
-STATS_NAME = b"zookeeper_stats"
-_PREFIX = QUOTA + b"/"
-_SPLIT = re.compile(r"[,;]+").split
+LIMITS_NAME: Final = b"zookeeper_limits"
+STATS_NAME: Final = b"zookeeper_stats"
+_PREFIX: Final = QUOTA + b"/"
+_SPLIT: Final = re.compile(r"[,;]+").split
 # As long as a long may be: Python refuses to read numbers of thousands of digits.
-_NUMBER = re.compile(r"-?\d{1,19}\Z").match
+_NUMBER: Final = re.compile(r"-?\d{1,19}\Z").match
 
 
 @record

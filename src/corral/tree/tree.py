@@ -14,11 +14,10 @@ from __future__ import annotations
 from typing import Final
 
 from corral.base.paths import CONFIG, QUOTA, ROOT, ZOOKEEPER, parent_of
-from corral.tree.access import AclTable
+from corral.tree.access import AclList, AclTable
 from corral.tree.digest import Digest, tree_digest
 from corral.tree.node import (
     EMPTY_CHILDREN,
-    AclList,
     Node,
     data_length,
     is_container,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from corral.base.paths import ROOT, parent_of
-from corral.tree.node import AclList
+from corral.tree.access import AclList
 from corral.wire.opcodes import (
     EVENT_CHILDREN_CHANGED,
     EVENT_CREATED,
@@ -34,7 +34,7 @@ TYPE_ANY: Final = 3
 TYPE_PERSISTENT: Final = 4
 TYPE_RECURSIVE: Final = 5
 
-_EVENT = struct.Struct(">iiqiiii")
+_EVENT: Final = struct.Struct(">iiqiiii")
 
 
 class Watcher(Protocol):

@@ -45,3 +45,10 @@ OPEN_ACL = [ACL(31, "world", "anyone")]
 Acls = Annotated[list[ACL] | None, VectorOf(ACL, common=OPEN_ACL)]
 Paths = Annotated[list[bytes] | None, VectorOf(Path)]
 Strings = Annotated[list[str] | None, VectorOf(UString)]
+
+
+@wire
+class StoredAcls:
+    """An access list by itself, as a snapshot has it."""
+
+    acl: Acls
