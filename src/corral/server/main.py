@@ -44,13 +44,15 @@ async def _serve(config: Config, log: Any) -> int:
     _raise_descriptor_limit()
     # Whatever the log's level is, the audit log is complete.
     server = Server(config, log, configure(config.log_format).info)
+    # Off until the nodes are out of its sight: it would look at all of them first.
+    gc.disable()
     await server.start()
+    _tune_collector()
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     server.node.stopped.add_done_callback(lambda _: told.set())
-    _tune_collector()
     await told.wait()
     await server.stop()
     return EXIT_DISK if server.node.stopped.done() else EXIT_OK
@@ -61,9 +63,9 @@ def _tune_collector() -> None:
 
     Nodes are never part of a cycle. What is young is still collected, often and in no time.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 1_000_000, 1_000_000)
+    gc.enable()
 
 
 def _raise_descriptor_limit() -> None:

@@ -90,11 +90,13 @@ class Server:
         fanout = Fanout(access, metrics)
         registry = Registry()
         # A million nodes are no garbage: the collector would only look at them again and again while they are read.
+        was_enabled = gc.isenabled()
         gc.disable()
         try:
             tree, replayed = open_database(self._directories, config, registry, fanout, log)
         finally:
-            gc.enable()
+            if was_enabled:
+                gc.enable()
         now = Node.now()
         rng = random.Random()
         rolls = RollPolicy(config.snap_count, config.snap_size_limit_bytes, lambda n: rng.randrange(n) if n else 0)
