@@ -24,7 +24,7 @@ def test_a_snapshot_made_while_clients_write_and_the_log_give_the_same_tree() ->
     assert core.replica.start_snapshot()
     at = len(core.entries)
     number = 0
-    while core.replica.snapshot_step(50):
+    while core.replica.snapshot_step():
         number += 1
         client.set(b"/n%04d" % (number * 7 % 3000), b"changed %d" % number)
         client.delete(b"/n%04d" % (number * 11 % 3000))
@@ -33,6 +33,7 @@ def test_a_snapshot_made_while_clients_write_and_the_log_give_the_same_tree() ->
         core.replica.handle(ChunkWritten(), core.now)
     core.sync()
 
+    assert number > 20
     kinds = [type(effect) for effect in core.effects if not isinstance(effect, Append)]
     assert kinds[0] is BeginSnapshot
     assert kinds[-1] is EndSnapshot
@@ -45,6 +46,29 @@ def test_a_snapshot_made_while_clients_write_and_the_log_give_the_same_tree() ->
     replay.finish()
     assert {p: n.body for p, n in tree.nodes.items()} == {p: n.body for p, n in core.tree.nodes.items()}
     assert tree.digest.value == core.tree.digest.value
+
+
+def test_a_snapshot_keeps_up_with_many_writes_and_is_gentle_with_few() -> None:
+    core = Core()
+    client = core.client(40_000)
+    for i in range(8000):
+        client.create(b"/n%04d" % i, b"data")
+    core.sync()
+    core.replica.start_snapshot()
+    for _ in range(2):
+        core.replica.snapshot_step()
+
+    def piece_after(writes: int) -> int:
+        for i in range(writes):
+            client.set(b"/n%04d" % i, b"changed")
+        core.sync()
+        core.effects.clear()
+        core.replica.snapshot_step()
+        core.replica.handle(ChunkWritten(), core.now)
+        (chunk,) = (effect for effect in core.replica.take() if isinstance(effect, SnapshotChunk))
+        return chunk.data.count(b"/n")
+
+    assert [piece_after(writes) for writes in (0, 1, 100, 1000)] == [128, 128, 600, 1536]
 
 
 def test_the_log_is_rolled_and_a_snapshot_begun_after_enough_transactions() -> None:

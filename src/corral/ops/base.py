@@ -173,6 +173,13 @@ class WriteOp(Generic[R]):
         """Do the transaction; return the node it made or changed."""
         raise NotImplementedError
 
+    def redo(self, view: View, stamp: Stamp, buf: bytes, at: int) -> int:
+        """Apply the transaction whose body begins at `buf[at:]`, straight from its bytes; return where it ends.
+
+        -1, and nothing has happened, where only `apply` will do. For what logs are full of.
+        """
+        return -1
+
     def respond(self, body: Any, node: Node | None) -> bytes:
         """Return the reply's body."""
         return b""

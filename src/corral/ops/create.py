@@ -5,7 +5,14 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
-from corral.base.errors import BadArguments, NoChildrenForEphemerals, NodeExists, NoNode, Unimplemented
+from corral.base.errors import (
+    BadArguments,
+    NoChildrenForEphemerals,
+    NodeExists,
+    NoNode,
+    Unimplemented,
+    WireError,
+)
 from corral.base.paths import ROOT, validate_path
 from corral.ops.base import Preparing, Stamp, View, WriteOp
 from corral.ops.limits import check_quota
@@ -31,6 +38,7 @@ from corral.wire.txns import CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBod
 _pack_int: Final = struct.Struct(">i").pack
 _pack_end: Final = struct.Struct(">?i").pack
 _unpack_request: Final = unpacker(CreateRequest)
+_unpack_txn: Final = unpacker(CreateTxn)
 
 EPHEMERAL_FLAGS: Final = (1, 3)
 SEQUENTIAL_FLAGS: Final = (2, 3, 6)
@@ -126,6 +134,17 @@ class CreateOp(WriteOp[Any]):
     def apply(self, view: View, stamp: Stamp, body: Any) -> Node | None:
         return apply_create(view, stamp, body)
 
+    def redo(self, view: View, stamp: Stamp, buf: bytes, at: int) -> int:
+        if not self.is_plain:
+            return -1
+        try:
+            path, data, acl, is_ephemeral, creates, at = _unpack_txn(buf, at, len(buf))
+        except (WireError, struct.error):
+            # Maybe the form of old logs.
+            return -1
+        _apply(view, stamp, path, data, acl, stamp.client_id if is_ephemeral else 0, creates)
+        return at
+
     def respond(self, body: Any, node: Node | None) -> bytes:
         path: bytes = body.path
         reply = _pack_int(len(path)) + path
@@ -146,22 +165,6 @@ def _check_mode(cx: Preparing, flags: int, ttl: int) -> None:
 
 def apply_create(view: View, stamp: Stamp, body: CreateTxn | CreateTtlTxn | CreateContainerTxn) -> Node | None:
     """Make the node unless it is there; return it. Source: ZooKeeper DataTree.createNode."""
-    path = body.path
-    parent_path = path[: path.rfind(b"/")] or ROOT
-    parent = view.get(parent_path)
-    if parent is None:
-        return None
-    zxid = stamp.zxid
-    creates = body.parent_cversion
-    if creates == -1:
-        creates = creates_of(parent.body) + 1
-    known = view.get(path)
-    acl = view.acls.intern(body.acl)
-    if known is not None:
-        view.set_acl(path, known, known.body, acl)
-        if stamp.type == CREATE:
-            view.set_body(parent_path, parent, with_creates_raised(parent.body, creates, zxid))
-        return known
     owner = 0
     if isinstance(body, CreateTxn):
         if body.ephemeral:
@@ -170,7 +173,27 @@ def apply_create(view: View, stamp: Stamp, body: CreateTxn | CreateTtlTxn | Crea
         owner = ttl_owner(body.ttl)
     else:
         owner = CONTAINER_OWNER
-    node = Node(new_body(body.data, zxid, stamp.time, owner), acl, owner)
+    return _apply(view, stamp, body.path, body.data, body.acl, owner, body.parent_cversion)
+
+
+def _apply(
+    view: View, stamp: Stamp, path: bytes, data: bytes | None, acls: list[ACL] | None, owner: int, creates: int
+) -> Node | None:
+    parent_path = path[: path.rfind(b"/")] or ROOT
+    parent = view.get(parent_path)
+    if parent is None:
+        return None
+    zxid = stamp.zxid
+    if creates == -1:
+        creates = creates_of(parent.body) + 1
+    known = view.get(path)
+    acl = view.acls.intern(acls)
+    if known is not None:
+        view.set_acl(path, known, known.body, acl)
+        if stamp.type == CREATE:
+            view.set_body(parent_path, parent, with_creates_raised(parent.body, creates, zxid))
+        return known
+    node = Node(new_body(data, zxid, stamp.time, owner), acl, owner)
     view.add(path, node, parent_path, parent, with_child_added(parent.body, creates, zxid))
     return node
 

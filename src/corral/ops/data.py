@@ -19,6 +19,7 @@ from corral.wire.txns import SetDataTxn, TxnBody
 _unpack_int: Final = struct.Struct(">i").unpack_from
 _pack_int: Final = struct.Struct(">i").pack
 _unpack_request: Final = unpacker(SetDataRequest)
+_unpack_txn: Final = unpacker(SetDataTxn)
 
 
 def path_and_watch(buf: bytes, at: int, end: int) -> tuple[bytes, int]:
@@ -90,12 +91,23 @@ class SetData(WriteOp[SetDataRequest]):
         return node, next_version(version)
 
     def apply(self, view: View, stamp: Stamp, body: SetDataTxn) -> Node | None:
-        node = view.get(body.path)
-        if node is None:
-            return None
-        new = with_data(node.body, body.data, body.version, stamp.zxid, stamp.time)
-        return view.set_data(body.path, node, new)
+        return _apply(view, stamp, body.path, body.data, body.version)
+
+    def redo(self, view: View, stamp: Stamp, buf: bytes, at: int) -> int:
+        try:
+            path, data, version, at = _unpack_txn(buf, at, len(buf))
+        except (WireError, struct.error):
+            return -1
+        _apply(view, stamp, path, data, version)
+        return at
 
     def respond(self, body: SetDataTxn, node: Node | None) -> bytes:
         assert node is not None
         return stat_of(node.body)
+
+
+def _apply(view: View, stamp: Stamp, path: bytes, data: bytes | None, version: int) -> Node | None:
+    node = view.get(path)
+    if node is None:
+        return None
+    return view.set_data(path, node, with_data(node.body, data, version, stamp.zxid, stamp.time))

@@ -45,7 +45,9 @@ WAITING_MAX: Final = 128
 LOGGED_SINGLY_MAX: Final = 4
 # How many packets of the greatest length that setWatches may have are taken in at the same time.
 LARGE_AT_ONCE: Final = 4
-SNAPSHOT_NODES_PER_STEP: Final = 128
+SNAPSHOT_NODES_MIN: Final = 128
+SNAPSHOT_NODES_MAX: Final = 1536
+SNAPSHOT_NODES_PER_TXN: Final = 6
 CHUNKS_IN_FLIGHT_MAX: Final = 64
 
 
@@ -127,6 +129,7 @@ class Replica:
         self._effects: list[Effect] = []
         self._snapshot: SnapshotWriter | None = None
         self._snapshot_zxid = 0
+        self._snapshot_seen = 0
         self._chunks_in_flight = 0
         self.last_snapshot: tuple[int, int] = (-1, -1)
         for session, timeout in tree.sessions.items():
@@ -412,7 +415,7 @@ class Replica:
             return False
         config = self.config
         self._snapshot = SnapshotWriter(self.tree, config.digest_enabled, config.serialize_last_processed_zxid_enabled)
-        self._snapshot_zxid = self.tree.zxid
+        self._snapshot_zxid = self._snapshot_seen = self.tree.zxid
         self._effects.append(BeginSnapshot(self.tree.zxid))
         return True
 
@@ -421,13 +424,20 @@ class Replica:
         self._effects.append(Roll())
         self.start_snapshot()
 
-    def snapshot_step(self, nodes: int = SNAPSHOT_NODES_PER_STEP) -> bool:
-        """Make a piece of the snapshot; tell whether there is more to do."""
+    def snapshot_step(self) -> bool:
+        """Make a piece of the snapshot; tell whether there is more to do.
+
+        The more transactions there were since the last piece, the larger it is: turns are long then anyway, and a
+        snapshot that does not keep up with them leaves a start all the more to replay.
+        """
         if self._snapshot is None:
             return False
         if self._chunks_in_flight >= CHUNKS_IN_FLIGHT_MAX:
             return True
-        chunk = self._snapshot.next_chunk(nodes)
+        txns = self.tree.zxid - self._snapshot_seen
+        self._snapshot_seen = self.tree.zxid
+        nodes = max(SNAPSHOT_NODES_PER_TXN * txns, SNAPSHOT_NODES_MIN)
+        chunk = self._snapshot.next_chunk(min(nodes, SNAPSHOT_NODES_MAX))
         if chunk is None:
             self._snapshot = None
             self._effects.append(EndSnapshot(self._snapshot_zxid))

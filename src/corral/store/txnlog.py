@@ -29,6 +29,7 @@ PAD_MARGIN: Final = 4096
 _head: Final = struct.Struct(">qi")
 _pack_head: Final = _head.pack
 _unpack_head: Final = _head.unpack_from
+_unpack_zxid: Final = struct.Struct(">q").unpack_from
 _END: Final = b"B"
 _END_CODE: Final = 0x42
 _ENTRY_AT: Final = 12
@@ -53,11 +54,6 @@ def frame(entry: bytes) -> bytes:
 def entry_of(framed: bytes) -> bytes:
     """Return the entry of a frame."""
     return framed[_ENTRY_AT:-1]
-
-
-def zxid_of(entry: bytes) -> int:
-    """Return the zxid of an entry."""
-    return int.from_bytes(entry[_ZXID_AT : _ZXID_AT + 8], "big", signed=True)
 
 
 def padded_size(position: int, size: int, step: int) -> int:
@@ -137,7 +133,7 @@ class LogReader:
                 raise self._corrupt(at, f"an entry's checksum is 0x{crc:x}, but its bytes give 0x{adler32(entry):x}")
             if length < _TXN_HEADER_BYTES:
                 raise self._corrupt(at, f"an entry of {length} bytes is too short for a transaction")
-            yield zxid_of(entry), entry, window.base + at
+            yield _unpack_zxid(entry, _ZXID_AT)[0], entry, window.base + at
             at = stop + 1
             self.end = window.base + at
 
