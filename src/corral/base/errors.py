@@ -6,7 +6,15 @@ means that bytes cannot be decoded. An `InvariantError` is a bug of ours: the re
 
 from __future__ import annotations
 
+import enum
 from typing import ClassVar
+
+
+class Outcome(enum.Enum):
+    """Whether a failed request took effect; what is UNKNOWN must not be repeated without thought."""
+
+    NOT_APPLIED = "NOT_APPLIED"
+    UNKNOWN = "UNKNOWN"
 
 
 class CorralError(Exception):
@@ -26,12 +34,13 @@ class StorageError(CorralError):
 
 
 class ZooKeeperError(CorralError):
-    """A refusal that a client is told as `code` in the reply header.
+    """A refusal that a client is told as `code` in the reply header; what was refused has changed nothing.
 
     Source: the codes of ZooKeeper's KeeperException.
     """
 
     code: ClassVar[int] = -1
+    outcome: Outcome = Outcome.NOT_APPLIED
 
 
 class RuntimeInconsistency(ZooKeeperError):

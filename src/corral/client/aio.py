@@ -1,0 +1,609 @@
+"""The asyncio client: every operation of the protocol, typed, over one session.
+
+    async with corral.connect("a:2181,b:2181/app") as zk:
+        await zk.create("/config", b"1")
+        data, stat = await zk.get("/config")
+
+All methods that ask the server return an awaitable; nothing is sent twice by itself (see `Client.retry`). They raise
+the server's refusals (`corral.base.errors`), and `corral.client.errors` for what failed on the way, each with an
+`outcome`. Listeners and state callbacks run on the loop, in the order in which things happened, and before the result
+of any request that was answered later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import structlog
+
+from corral.base.errors import BadArguments, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
+from corral.base.paths import validate_path
+from corral.client import retry as retries
+from corral.client.calls import Calls
+from corral.client.catchup import catch_up
+from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, close_call, nothing
+from corral.client.errors import ClientClosed, ClientError, RequestTimeout, RequestTooLarge, WrongProcess
+from corral.client.hosts import HostRound, parse_connect_string
+from corral.client.session import Session
+from corral.client.streams import EventStream, StateStream
+from corral.client.transaction import Transaction, create_flags, read_results
+from corral.client.transport import Transport
+from corral.client.values import OPEN, EventType, State, WatcherType, WatchEvent, WatchMode, ZnodeStat
+from corral.client.watches import PERSISTENT, RECURSIVE, Listener
+from corral.wire import opcodes
+from corral.wire.data import ACL
+
+T = TypeVar("T")
+PATHS_KNOWN_MAX: Final = 4096
+JUTE_MAXBUFFER: Final = 0xFFFFF
+_FRAME_HEAD_BYTES: Final = 8
+
+
+class AsyncClient:
+    """A client on the running event loop; made by `corral.connect`, used as `async with`, or `start` and `close`.
+
+    hosts: a connect string, `host:port,host:port/chroot`. session_timeout_ms: asked for; the server's answer is
+    `timeout_ms`. read_only: whether a server without a quorum will do. auth: (scheme, credentials) shown on every
+    connection. request_bytes_max: no larger request is sent; keep it at the servers' jute.maxbuffer. ssl_context: for
+    TLS. retry: what `create` and all others do about a failed connection; nothing unless given. seed: of everything
+    that is drawn by chance.
+    """
+
+    def __init__(
+        self, hosts: str, *, session_timeout_ms: int = 10_000, read_only: bool = False,
+        auth: Sequence[tuple[str, bytes]] = (), request_bytes_max: int = JUTE_MAXBUFFER,
+        ssl_context: ssl.SSLContext | None = None, seed: int | None = None, log: Any = None,
+    ) -> None:  # fmt: skip
+        where = parse_connect_string(hosts)
+        if session_timeout_ms <= 0:
+            raise ValueError(f"session_timeout_ms {session_timeout_ms}: must be positive")
+        self.chroot = where.chroot
+        self._chroot = where.chroot.encode()
+        self._rng = random.Random(seed)
+        self._session = Session(HostRound(where.hosts, self._rng), session_timeout_ms, read_only)
+        self._auth = list(auth)
+        self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
+        self._ssl = ssl_context
+        self._log = log if log is not None else structlog.get_logger("corral.client")
+        self._calls = Calls(len(self._chroot))
+        self._paths: dict[str, bytes] = {}
+        self._state_listeners: dict[Callable[[State], object], None] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop
+        self._transport: Transport
+        self._is_started = False
+        self._seen_zxid = 0
+        self._known: dict[bytes, bool] = {}
+
+    # Its life.
+
+    async def start(self, timeout: float | None = None) -> Self:
+        """Connect. timeout: seconds until RequestTimeout; None: as long as it takes."""
+        if not self._is_started:
+            self._is_started = True
+            self._loop = asyncio.get_running_loop()
+            self._transport = Transport(self._session, self._obey, self._ssl)
+            for scheme, token in self._auth:
+                self._authenticate(scheme, token).add_done_callback(_consume)
+            self._session.start(self._transport.clock())
+            self._obey()
+        try:
+            await self.wait_for(State.CONNECTED, State.READ_ONLY, timeout=timeout)
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """End the session, and everything of this client; after `timeout` seconds without the server's answer."""
+        if not self._is_started or self._session.state is State.CLOSED:
+            return
+        call = close_call()
+        future = call.sink = self._loop.create_future()
+        self._session.close(call, self._transport.clock())
+        self._transport.touch()
+        self._obey()
+        try:
+            async with asyncio.timeout(timeout):
+                await future
+        except (TimeoutError, ClientError):
+            # The server ends the session by itself, when its time is over.
+            pass
+        finally:
+            self._abandon()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _abandon(self) -> None:
+        """Leave the session to its timeout, and nothing on the loop."""
+        if self._session.state is not State.CLOSED:
+            self._session.abandon()
+            self._obey()
+        self._transport.stop()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # What is known of the session.
+
+    @property
+    def state(self) -> State:
+        """How the client stands, judged by the clock at this moment."""
+        if self._is_started:
+            state = self._session.judged(self._transport.clock())
+            if self._session.effects:
+                self._obey()
+            return state
+        return self._session.state
+
+    @property
+    def session_id(self) -> int:
+        """The session's id, 0 if there is none."""
+        return self._session.id
+
+    @property
+    def timeout_ms(self) -> int:
+        """The session's timeout in ms, as the server granted it."""
+        return self._session.timeout
+
+    @property
+    def last_zxid(self) -> int:
+        """The newest transaction that an answer has shown."""
+        return self._session.zxid
+
+    @property
+    def server(self) -> str:
+        """The server that is, or was last, tried or connected to."""
+        return str(self._session.server) if self._session.server is not None else ""
+
+    def certain_for(self) -> float:
+        """Return for how many seconds the session is certain to go on, whatever happens; 0 if it is in doubt."""
+        if not self.state.is_connected:
+            return 0.0
+        return max(0, self._session.held_until() - self._transport.clock()) / 1000
+
+    def on_state(self, listener: Callable[[State], object]) -> Callable[[], None]:
+        """Have `listener(state)` called at each change; return what ends that."""
+        self._state_listeners[listener] = None
+
+        def forget() -> None:
+            self._state_listeners.pop(listener, None)
+
+        return forget
+
+    def states(self) -> StateStream:
+        """Return the states from now on, as an async iterator that begins with the present one."""
+        return StateStream(self)
+
+    async def wait_for(self, *states: State, timeout: float | None = None) -> State:
+        """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed."""
+        future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+
+        def look(state: State) -> None:
+            if future.done():
+                return
+            if state in states:
+                future.set_result(state)
+            elif state is State.CLOSED:
+                future.set_exception(ClientClosed("the client is closed"))
+
+        forget = self.on_state(look)
+        try:
+            look(self.state)
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError as error:
+            wanted = " or ".join(state.value for state in states)
+            raise RequestTimeout(
+                f"not {wanted} within {timeout} s; the state is {self.state.value}, the last server {self.server}"
+            ) from error
+        finally:
+            forget()
+
+    # Reading.
+
+    def get(self, path: str, watch: Listener | None = None) -> Awaitable[tuple[bytes, ZnodeStat]]:
+        """Return a znode's data and stat. watch: told once of its next change or deletion. Raises NoNode."""
+        return self._run(self._calls.get(self._paths.get(path) or self._full(path), watch))
+
+    def exists(self, path: str, watch: Listener | None = None) -> Awaitable[ZnodeStat | None]:
+        """Return a znode's stat, None if there is none. watch: told once of its creation, change or deletion."""
+        return self._run(self._calls.exists(self._paths.get(path) or self._full(path), watch))
+
+    def children(self, path: str, watch: Listener | None = None) -> Awaitable[list[str]]:
+        """Return the names of a znode's children. watch: told once when one is added or removed. Raises NoNode."""
+        return self._run(self._calls.children(self._full(path), watch, False))
+
+    def children_and_stat(self, path: str, watch: Listener | None = None) -> Awaitable[tuple[list[str], ZnodeStat]]:
+        """Return the names of a znode's children, and its stat; see `children`."""
+        return self._run(self._calls.children(self._full(path), watch, True))
+
+    def get_acl(self, path: str) -> Awaitable[tuple[list[ACL], ZnodeStat]]:
+        """Return a znode's access list and stat. Raises NoNode."""
+        return self._run(self._calls.get_acl(self._full(path)))
+
+    def sync(self, path: str = "/") -> Awaitable[str]:
+        """Have the server catch up with its leader: later reads show all that was committed before."""
+        return self._run(self._calls.sync(self._full(path)))
+
+    def ephemerals(self, path: str = "/") -> Awaitable[list[str]]:
+        """Return the paths of this session's ephemerals that begin with `path`."""
+        return self._run(self._calls.ephemerals(self._full(path)))
+
+    def all_children_number(self, path: str) -> Awaitable[int]:
+        """Return how many znodes are below a znode. Raises NoNode."""
+        return self._run(self._calls.all_children_number(self._full(path)))
+
+    def who_am_i(self) -> Awaitable[list[tuple[str, str]]]:
+        """Return the identities, as (scheme, id), that the server knows this client by."""
+        return self._run(self._calls.who_am_i())
+
+    async def multi_read(
+        self, get: Sequence[str] = (), children: Sequence[str] = ()
+    ) -> list[tuple[bytes, ZnodeStat] | list[str] | ZooKeeperError]:
+        """Read several znodes in one request: the data of some, the children of others.
+
+        Returns a result for each, in order, first of `get`, then of `children`: or the error for what cannot be read.
+        """
+        parts = [self._calls.get(self._full(path), None) for path in get]
+        parts += [self._calls.children(self._full(path), None, False) for path in children]
+        if not parts:
+            return []
+
+        def read(buf: bytes, at: int, end: int) -> list[Any]:
+            return read_results(buf, at, end, parts)
+
+        call = self._calls.multi([(part.op, part.frame) for part in parts], read, opcodes.MULTI_READ)
+        found: list[tuple[bytes, ZnodeStat] | list[str] | ZooKeeperError] = await self._run(call)
+        return found
+
+    # Writing.
+
+    async def create(
+        self, path: str, data: bytes = b"", *, acl: Sequence[ACL] | None = None, ephemeral: bool = False,
+        sequence: bool = False, container: bool = False, ttl_ms: int | None = None, make_parents: bool = False,
+    ) -> str:  # fmt: skip
+        """Make a znode; return its path.
+
+        acl: everything to everybody unless given. ephemeral: it lives as long as the session. sequence: a number is
+        appended to its path. container: it goes when its last child has gone. ttl_ms: it goes when it had no children
+        and no change for so long. make_parents: missing parents are made too. Raises NodeExists, NoNode.
+        """
+        flags = create_flags(ephemeral, sequence, container, ttl_ms)
+        created: str = await self._create(path, data, acl, flags, ttl_ms, make_parents, False)
+        return created
+
+    async def create_and_stat(
+        self, path: str, data: bytes = b"", *, acl: Sequence[ACL] | None = None, ephemeral: bool = False,
+        sequence: bool = False, container: bool = False, ttl_ms: int | None = None, make_parents: bool = False,
+    ) -> tuple[str, ZnodeStat]:  # fmt: skip
+        """Make a znode; return its path and stat. Parameters as `create`."""
+        flags = create_flags(ephemeral, sequence, container, ttl_ms)
+        created: tuple[str, ZnodeStat] = await self._create(path, data, acl, flags, ttl_ms, make_parents, True)
+        return created
+
+    async def _create(
+        self, path: str, data: bytes, acl: Sequence[ACL] | None, flags: int, ttl_ms: int | None, make_parents: bool,
+        has_stat: bool,
+    ) -> Any:  # fmt: skip
+        acls = OPEN if acl is None else list(acl)
+        full = self._full_for_create(path, flags)
+        for _ in range(4 if make_parents else 0):
+            try:
+                return await self._run(self._calls.create(full, data, acls, flags, ttl_ms or 0, has_stat))
+            except NoNode:
+                # Also when a parent goes again, as an emptied container does.
+                await self.ensure_path(path[: path.rfind("/")] or "/", acl=acl)
+        return await self._run(self._calls.create(full, data, acls, flags, ttl_ms or 0, has_stat))
+
+    async def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None, container: bool = False) -> None:
+        """Make a znode and all its parents, as far as they are missing."""
+        at = len(path)
+        missing = []
+        while at > 0:
+            try:
+                await self.create(path[:at], acl=acl, container=container)
+                break
+            except NodeExists:
+                break
+            except NoNode:
+                missing.append(path[:at])
+                at = path.rfind("/", 0, at)
+        for each in reversed(missing):
+            try:
+                await self.create(each, acl=acl, container=container)
+            except NodeExists:
+                pass
+
+    def set(self, path: str, data: bytes, version: int = -1) -> Awaitable[ZnodeStat]:
+        """Give a znode new data; return its stat. version: expected, -1 for any. Raises NoNode, BadVersion."""
+        return self._run(self._calls.set(self._full(path), data, version))
+
+    def delete(self, path: str, version: int = -1) -> Awaitable[None]:
+        """Delete a znode. version: expected, -1 for any. Raises NoNode, BadVersion, NotEmpty."""
+        return self._run(self._calls.delete(self._full(path), version))
+
+    async def delete_tree(self, path: str) -> None:
+        """Delete a znode and everything below it, also what is made meanwhile."""
+        while True:
+            try:
+                names = await self.children(path)
+            except NoNode:
+                return
+            base = path.rstrip("/")
+            for name in names:
+                await self.delete_tree(f"{base}/{name}")
+            try:
+                await self.delete(path)
+            except NotEmpty:
+                continue
+            except NoNode:
+                pass
+            return
+
+    def set_acl(self, path: str, acl: Sequence[ACL], version: int = -1) -> Awaitable[ZnodeStat]:
+        """Give a znode another access list. version: expected of the list (aversion), -1 for any."""
+        return self._run(self._calls.set_acl(self._full(path), list(acl), version))
+
+    def transaction(self) -> Transaction:
+        """Return a list of operations to fill, of which all happen or none.
+
+        `async with zk.transaction() as t:` commits at the end of the block and raises if it is refused.
+        """
+        return Transaction(self._calls, self._full, self._run)
+
+    def reconfig(
+        self, joining: str | None = None, leaving: str | None = None, members: str | None = None, from_config: int = -1
+    ) -> Awaitable[tuple[bytes, ZnodeStat]]:
+        """Change the ensemble: servers that join and leave, or all members anew; return the new configuration."""
+        return self._run(self._calls.reconfig(joining, leaving, members, from_config))
+
+    def get_config(self, watch: Listener | None = None) -> Awaitable[tuple[bytes, ZnodeStat]]:
+        """Return the ensemble's configuration."""
+        return self._run(self._calls.get(b"/zookeeper/config", watch))
+
+    def add_auth(self, scheme: str, credentials: bytes) -> Awaitable[None]:
+        """Show credentials, now and on every later connection. Raises AuthFailed, which closes the client."""
+        return self._authenticate(scheme, credentials)
+
+    # Watches that stay.
+
+    async def add_watch(self, path: str, listener: Listener, *, recursive: bool = False) -> None:
+        """Have `listener(event)` called at every change of a znode, or of all below it too.
+
+        The watch stays, also over reconnects and new sessions: what changed meanwhile is reported then, where a
+        deletion below a recursive watch shows as CHILD of its parent.
+        """
+        full = self._full(path)
+        mode = WatchMode.RECURSIVE if recursive else WatchMode.PERSISTENT
+        added = self._run(self._calls.add_watch(full, mode, listener))
+        there = self._run(self._calls.exists(full, None))
+        await added
+        self._known[full] = await there is not None
+
+    async def remove_watch(self, path: str, listener: Listener | None = None, *, recursive: bool = False) -> None:
+        """End what `add_watch` began, for one listener or for all."""
+        full = self._full(path)
+        kind = RECURSIVE if recursive else PERSISTENT
+        if not self._session.watches.discard(kind, full, listener):
+            return
+        try:
+            await self._run(
+                self._calls.remove_watches(full, WatcherType.RECURSIVE if recursive else WatcherType.PERSISTENT)
+            )
+        except (NoWatcher, ClientError):
+            # The server has forgotten it already, or will not be told of it again.
+            pass
+
+    def forget_watch(self, path: str, listener: Listener) -> None:
+        """Let a listener of `get`, `exists` or `children` not be told any more."""
+        full = self._full(path)
+        for kind in range(PERSISTENT):
+            self._session.watches.discard(kind, full, listener)
+
+    def watch(self, path: str, *, recursive: bool = False) -> EventStream:
+        """Return the changes of a znode, or of all below it too, as an async iterator."""
+        return EventStream(self, path, recursive)
+
+    # Again.
+
+    async def retry(self, policy: retries.Retry, ask: Callable[[], Awaitable[T]], *, is_idempotent: bool = False) -> T:
+        """Await `ask()` until it works, as `policy` says.
+
+        is_idempotent: whether it may be done twice; if not, a failure that leaves the outcome unknown is raised.
+        """
+        began = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await ask()
+            except ClientError as error:
+                pause = policy.pause(attempt, time.monotonic() - began, error, is_idempotent, self._rng)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    # Inside.
+
+    def _run(self, call: Call) -> asyncio.Future[Any]:
+        if not self._is_started:
+            raise ClientClosed("the client is not started: use it in `async with`, or await start()")
+        if self._pid != os.getpid():
+            raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
+        if len(call.frame) > self._bytes_max:
+            size = len(call.frame) + _FRAME_HEAD_BYTES
+            raise RequestTooLarge(
+                f"the request for {call.path.decode()!r} has {size} bytes, servers take {self._bytes_max + 8}; it was "
+                "not sent; raise jute.maxbuffer on every server, then request_bytes_max here"
+            )
+        future: asyncio.Future[Any] = self._loop.create_future()
+        call.sink = future
+        self._session.submit(call)
+        if call.xid:
+            self._transport.touch()
+        else:
+            future.add_done_callback(lambda done: self._session.withdraw(call) if done.cancelled() else None)
+        return future
+
+    def _authenticate(self, scheme: str, token: bytes) -> asyncio.Future[None]:
+        call = Call(opcodes.AUTH, b"", nothing, False)
+        future: asyncio.Future[None] = self._loop.create_future()
+        call.sink = future
+        self._session.authenticate(scheme, token, call)
+        self._transport.touch()
+        return future
+
+    def _full(self, path: str) -> bytes:
+        """Return a path as the server knows it. Raises BadArguments."""
+        full = self._paths.get(path)
+        if full is not None:
+            return full
+        raw = _encoded(path)
+        validate_path(raw)
+        return self._remember(path, raw)
+
+    def _remember(self, path: str, raw: bytes) -> bytes:
+        full = raw if not self._chroot else self._chroot if raw == b"/" else self._chroot + raw
+        if len(self._paths) >= PATHS_KNOWN_MAX:
+            self._paths.clear()
+        self._paths[path] = full
+        return full
+
+    def _full_for_create(self, path: str, flags: int) -> bytes:
+        """Return the path of a create, which for a sequential znode may end with a slash: its number is the name."""
+        raw = _encoded(path)
+        is_sequential = flags in (2, 3, 6)
+        validate_path(raw + b"1" if is_sequential else raw)
+        return self._chroot + raw
+
+    def _shown(self, path: bytes) -> str:
+        """Return a path as the user knows it."""
+        return path[len(self._chroot) :].decode() or "/"
+
+    def _obey(self) -> None:
+        """Do what the session wants, in order."""
+        session = self._session
+        while session.effects:
+            effects, session.effects = session.effects, []
+            for effect in effects:
+                if type(effect) is Call:
+                    _complete(effect)
+                elif type(effect) is Fire:
+                    self._fire(effect)
+                elif type(effect) is StateChanged:
+                    self._changed(effect.state)
+                elif type(effect) is Connect:
+                    self._transport.connect(effect)
+                elif type(effect) is Disconnect:
+                    self._transport.disconnect()
+                    self._log.debug("disconnected", why=effect.why, server=self.server)
+
+    def _fire(self, effect: Fire) -> None:
+        if effect.path in self._known:
+            self._known[effect.path] = effect.type is not EventType.DELETED
+        event = WatchEvent(effect.type, self._shown(effect.path), effect.zxid)
+        self._tell(effect.listener, event)
+
+    def _tell(self, listener: Callable[[Any], object], what: object) -> None:
+        try:
+            result = listener(what)
+        except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to stop telling the others.
+            self._log.error("a listener failed", listener=repr(listener), told=str(what), why=repr(error))
+            return
+        if inspect.iscoroutine(result):
+            self.spawn(result)
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Run a coroutine beside, until the client is closed; its errors are logged."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._log.error("work beside the client failed", why=repr(task.exception()))
+
+    def _changed(self, state: State) -> None:
+        if state is State.SUSPENDED or state is State.LOST:
+            self._seen_zxid = self._seen_zxid or self._session.zxid
+            self._log.warning(
+                "connection suspended" if state is State.SUSPENDED else "session lost", server=self.server
+            )
+        elif state.is_connected:
+            self._log.info("connected", server=self.server, session=f"0x{self._session.id & (1 << 64) - 1:x}")
+            seen, self._seen_zxid = self._seen_zxid, 0
+            staying = [(p, False) for p in self._session.watches.staying(PERSISTENT)]
+            staying += [(p, True) for p in self._session.watches.staying(RECURSIVE)]
+            if seen and staying:
+                self.spawn(self._catch_up(seen, staying))
+        for listener in list(self._state_listeners):
+            self._tell(listener, state)
+
+    async def _catch_up(self, since: int, staying: list[tuple[bytes, bool]]) -> None:
+        """Tell the watches that stay of what happened while nobody could."""
+        for path, recursive in staying:
+            kind = RECURSIVE if recursive else PERSISTENT
+            try:
+                events = await catch_up(
+                    lambda call: self._run(call), self._calls, path, recursive, since, self._known.get(path, False)
+                )
+            except (ClientError, ZooKeeperError) as error:
+                if isinstance(error, ZooKeeperError):
+                    self._log.warning("cannot see what changed below a watch", path=self._shown(path), why=str(error))
+                    continue
+                # The next connection looks again, from where this one began.
+                self._seen_zxid = self._seen_zxid or since
+                return
+            for event, at, zxid in events:
+                for listener in self._session.watches.staying_at(kind, path):
+                    self._fire(Fire(listener, event, at, zxid))
+
+
+def _encoded(path: str) -> bytes:
+    try:
+        return path.encode()
+    except AttributeError:
+        raise BadArguments(f"a path must be a str, not {path!r}") from None
+    except UnicodeEncodeError:
+        raise BadArguments(f"invalid path {path!r}: it is not UTF-8") from None
+
+
+def _complete(call: Call) -> None:
+    future = call.sink
+    if future is None or future.done():
+        return
+    error = call.error
+    if error is None:
+        future.set_result(call.value)
+    elif call.op == opcodes.EXISTS and type(error) is NoNode:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _consume(future: asyncio.Future[Any]) -> None:
+    """Take note of an error that shows itself in another way, too."""
+    if not future.cancelled():
+        future.exception()
+
+
+connect = AsyncClient
+"""How a client is made: `async with corral.connect("host:2181") as zk:`."""

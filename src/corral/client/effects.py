@@ -1,0 +1,86 @@
+"""What passes between a session's core and its shell: requests, and what the core wants done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from corral.base.records import record
+from corral.client.hosts import Host
+from corral.client.values import EventType, State
+from corral.client.watches import Listener
+from corral.wire.opcodes import CLOSE_SESSION
+
+Decode = Callable[[bytes, int, int], Any]
+"""decode(buf, at, end) -> the result of a reply whose body is buf[at:end]."""
+
+
+class Call:
+    """One request and, in the end, its `value` or its `error`.
+
+    is_write: whether it may change something, so that its loss leaves the outcome unknown. watch: the listener to
+    enter when it is answered: its kind where the znode exists, and where it does not (-1: in no table). sink: the
+    shell's.
+    """
+
+    __slots__ = ("decode", "error", "frame", "is_write", "op", "path", "sink", "value", "watch", "xid")
+
+    def __init__(
+        self, op: int, payload: bytes, decode: Decode, is_write: bool, path: bytes = b"",
+        watch: tuple[int, int, Listener] | None = None,
+    ) -> None:  # fmt: skip
+        self.op = op
+        self.frame = payload
+        self.decode = decode
+        self.is_write = is_write
+        self.path = path
+        self.watch = watch
+        self.xid = 0
+        self.sink: Any = None
+        self.value: Any = None
+        self.error: Exception | None = None
+
+
+@record
+class StateChanged:
+    """The client's state is another one now."""
+
+    state: State
+
+
+@record
+class Fire:
+    """A listener is to be told of an event. path: the whole one."""
+
+    listener: Listener
+    type: EventType
+    path: bytes
+    zxid: int
+
+
+@record
+class Connect:
+    """Open a connection to a server, after `delay_ms`; give up after `timeout_ms`."""
+
+    host: Host
+    delay_ms: int
+    timeout_ms: int
+
+
+@record
+class Disconnect:
+    """Close the connection, or stop opening it."""
+
+    why: str
+
+
+Effect = Call | StateChanged | Fire | Connect | Disconnect
+
+
+def nothing(buf: bytes, at: int, end: int) -> None:
+    """Read a reply without a body."""
+
+
+def close_call() -> Call:
+    """Return the request that ends the session."""
+    return Call(CLOSE_SESSION, b"", nothing, True)

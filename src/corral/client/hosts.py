@@ -1,0 +1,96 @@
+"""Which server next: connect strings, and the order in which servers are tried.
+
+A round tries every server once, in an order drawn anew; between rounds lies a pause that grows, with jitter, so that
+the clients of a server that went away do not come back in step.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple, Protocol
+
+from corral.base.errors import BadArguments
+from corral.base.paths import validate_path
+from corral.client.errors import BadConnectString
+
+DEFAULT_PORT: Final = 2181
+PAUSE_MS_FIRST: Final = 100
+PAUSE_MS_MAX: Final = 10_000
+
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>\d+))?\Z")
+
+
+class Host(NamedTuple):
+    """A server's name or address, and its port."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+
+class ConnectString(NamedTuple):
+    """Where to connect. chroot: the path below which the client lives, empty for the root."""
+
+    hosts: tuple[Host, ...]
+    chroot: str
+
+
+def parse_connect_string(text: str) -> ConnectString:
+    """Read `host[:port],[v6]:port,…[/chroot]`. Raises BadConnectString."""
+    servers, slash, below = text.partition("/")
+    chroot = (slash + below).rstrip("/")
+    if chroot:
+        try:
+            validate_path(chroot.encode())
+        except BadArguments as error:
+            raise BadConnectString(f"connect string {text!r}: {error}") from error
+    hosts = []
+    for part in servers.split(","):
+        found = _HOST.match(part.strip())
+        if found is None:
+            raise BadConnectString(
+                f"connect string {text!r}: {part.strip()!r} is no server; write host:port, [v6 address]:port, or "
+                "several with commas between"
+            )
+        port = int(found["port"] or DEFAULT_PORT)
+        if not 0 < port < 65536:
+            raise BadConnectString(f"connect string {text!r}: port {port} is not between 1 and 65535")
+        hosts.append(Host(found["v6"] or found["name"], port))
+    return ConnectString(tuple(hosts), chroot)
+
+
+class Rng(Protocol):
+    """Where chance comes from: a `random.Random`, seeded where a run is to be repeated."""
+
+    def random(self) -> float: ...
+    def shuffle(self, x: Any) -> None: ...
+
+
+class HostRound:
+    """The order of attempts."""
+
+    def __init__(self, hosts: tuple[Host, ...], rng: Rng) -> None:
+        self._hosts = hosts
+        self._rng = rng
+        self._left: list[Host] = []
+        self._pause_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def next(self) -> tuple[Host, int]:
+        """Return the next server, and the ms to wait before it is tried."""
+        pause = 0
+        if not self._left:
+            self._left = list(self._hosts)
+            self._rng.shuffle(self._left)
+            pause = int(self._pause_ms * (0.5 + self._rng.random()))
+            self._pause_ms = min(max(2 * self._pause_ms, PAUSE_MS_FIRST), PAUSE_MS_MAX)
+        return self._left.pop(), pause
+
+    def reached(self) -> None:
+        """Note that a server took the session: the next round starts without a pause."""
+        self._left = []
+        self._pause_ms = 0

@@ -1,0 +1,513 @@
+"""The core of a client: one session over changing connections, without sockets, clocks or chance.
+
+The shell hands in what happens (`opened`, `received`, `closed`, `failed`, `tick`, `submit`), each with monotonic
+milliseconds, by a clock that goes on while the machine sleeps; it takes the bytes to send (`take_output`) and the
+`effects`, in order. The state machine:
+
+    CONNECTING --hello--> CONNECTED | READ_ONLY
+    CONNECTED  --connection gone, silent for 2/3 of the timeout, or paused so long--> SUSPENDED
+    SUSPENDED  --hello, or an answer to what was sent after the pause--> CONNECTED | READ_ONLY
+    any        --unanswered for the whole timeout, or the server says so--> LOST --new session--> CONNECTED
+    any        --closed, or credentials refused--> CLOSED
+
+The server counts from what it heard last, so the client counts from when it *sent* what was answered last
+(`heard_at`): its deadline never lies after the server's. Every input is judged against that before anything in it is
+passed on: a process that slept through its timeout learns that it is LOST before it sees a result or an event.
+Source: the reference, "Client timing rules".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import Final
+
+from corral.base.errors import AuthFailed, CorralError, Outcome, WireError
+from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, StateChanged
+from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, error_of
+from corral.client.hosts import Host, HostRound
+from corral.client.values import EventType, State
+from corral.client.watches import Listener, WatchTable
+from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, WatcherEvent
+from corral.wire.opcodes import (
+    AUTH,
+    PING,
+    XID_AUTH,
+    XID_NOTIFICATION,
+    XID_PING,
+    XID_SET_WATCHES,
+)
+from corral.wire.schema import decoder, encode
+
+FRAME_BYTES_MAX: Final = 64 << 20
+"""No answer of a server is taken for larger than this."""
+NEVER: Final = 1 << 62
+XID_MAX: Final = 0x7FFFFFFF
+NO_PASSWORD: Final = bytes(16)
+
+_unpack_int: Final = struct.Struct(">i").unpack_from
+_unpack_head: Final = struct.Struct(">iiqi").unpack_from
+_pack_head: Final = struct.Struct(">iii").pack
+_pack_int: Final = struct.Struct(">i").pack
+_decode_hello: Final = decoder(ConnectResponse)
+_decode_event: Final = decoder(WatcherEvent)
+_PING_FRAME: Final = _pack_head(8, XID_PING, PING)
+
+
+class Session:
+    """See the module. timeout_ms: asked for; `timeout` is what the server granted.
+
+    effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
+    last one seen. read_only: whether a server without a quorum will do.
+    """
+
+    def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False) -> None:
+        self._hosts = hosts
+        self._asked_ms = timeout_ms
+        self._read_only = read_only
+        self.timeout = timeout_ms
+        self.state = State.CONNECTING
+        self.id = 0
+        self.password = NO_PASSWORD
+        self.zxid = 0
+        self.heard_at = 0
+        self.sent_at = 0
+        self.server: Host | None = None
+        self.watches = WatchTable()
+        self.effects: list[Effect] = []
+        self._auth: list[bytes] = []
+        self._auth_calls: deque[Call | None] = deque()
+        self._xid = 0
+        self._out: list[bytes] = []
+        self._in_flight: deque[Call] = deque()
+        self._waiting: deque[Call] = deque()
+        self._marks: deque[tuple[int, int]] = deque()
+        self._marked = 0
+        self._ping_sent_at = 0
+        self._hello_at = 0
+        self._paused_at = 0
+        self._connected_as = State.CONNECTED
+        self._is_open = False
+        self._is_up = False
+        self._is_paused = False
+        self._closing: Call | None = None
+        self._rest: list[bytes] = []
+        self._have = 0
+        self._need = 0
+
+    # What the user wants.
+
+    def start(self, now: int) -> None:
+        """Begin to connect."""
+        self.heard_at = now
+        self._connect()
+
+    def submit(self, call: Call) -> None:
+        """Send a request, or keep it until there is a connection. Raises ClientClosed."""
+        if self._closing is not None or self.state is State.CLOSED:
+            raise ClientClosed("the client is closed")
+        if self._is_up:
+            self._send(call)
+        else:
+            self._waiting.append(call)
+
+    def authenticate(self, scheme: str, token: bytes, call: Call) -> None:
+        """Show credentials, now and on every later connection; `call` is answered when a server took them."""
+        if self._closing is not None or self.state is State.CLOSED:
+            raise ClientClosed("the client is closed")
+        call.op = AUTH
+        call.frame = packet = encode(AuthPacket(0, scheme, token))
+        self._auth.append(packet)
+        if self._is_up:
+            self._out.append(_frame(XID_AUTH, AUTH, packet))
+            self._auth_calls.append(call)
+        else:
+            # Sent with all others when the connection is there.
+            self._waiting.append(call)
+
+    def withdraw(self, call: Call) -> None:
+        """Forget a request that nobody waits for any more; one that was sent is still answered, to nobody."""
+        call.sink = None
+        try:
+            self._waiting.remove(call)
+        except ValueError:
+            pass
+
+    def close(self, call: Call, now: int) -> None:
+        """End the session; `call` completes when the server has, or there is none to ask."""
+        if self.state is State.CLOSED:
+            self.effects.append(call)
+            return
+        self._closing = call
+        if self._is_up:
+            self._send(call)
+        else:
+            self._finish(ClientClosed("the client is closed"))
+
+    def abandon(self) -> None:
+        """Close without a word to the server, which ends the session when its time is over."""
+        self._finish(ClientClosed("the client is closed"))
+
+    # What the connection brings.
+
+    def opened(self, now: int) -> None:
+        """Say hello: there is a connection."""
+        self._is_open = True
+        self._rest = []
+        self._marks.clear()
+        self._marked = self._xid
+        self.sent_at = self._hello_at = now
+        hello = encode(ConnectRequest(0, self.zxid, self._asked_ms, self.id, self.password))
+        hello += b"\1" if self._read_only else b"\0"
+        self._out = [_pack_int(len(hello)) + hello]
+
+    def failed(self, why: str, now: int) -> None:
+        """Go on to the next server: no connection was made."""
+        if self.state is not State.CLOSED:
+            self._judge(now)
+            self._connect()
+
+    def closed(self, why: str, now: int) -> None:
+        """Suspend what is there and go on to the next server: the connection is gone."""
+        if not self._is_open:
+            return
+        self._hang_up()
+        if self._closing is not None:
+            self._finish(ClientClosed("the client is closed"))
+            return
+        if self.state is State.CLOSED:
+            return
+        self._judge(now)
+        if self.state.is_connected:
+            self._become(State.SUSPENDED)
+        self._fail_in_flight(why)
+        self._connect()
+
+    def received(self, data: bytes, now: int) -> None:
+        """Take the bytes of one read."""
+        if 3 * (now - self.heard_at) >= 2 * self.timeout:
+            if self._is_up:
+                if not self._survives(now):
+                    return
+            elif self._judge(now):
+                return
+        if self._rest:
+            self._rest.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._rest)
+            self._rest = []
+        at = 0
+        end = len(data)
+        try:
+            # Until the connection is gone: a frame may end it.
+            while self._is_open and end - at >= 4:
+                size = _unpack_int(data, at)[0]
+                stop = at + 4 + size
+                if not 0 <= size <= FRAME_BYTES_MAX:
+                    raise ProtocolError(f"the server sent a frame of {size} bytes: it is no ZooKeeper")
+                if stop > end:
+                    break
+                if self._is_up:
+                    self._take(data, at, stop, now)
+                else:
+                    self._hello(data, at + 4, stop, now)
+                at = stop
+        except (ProtocolError, WireError, struct.error, ValueError) as error:
+            self._break(f"the server's answer cannot be read: {error}", now)
+            return
+        if at < end and self._is_open:
+            self._rest = [data[at:]]
+            self._have = end - at
+            self._need = 4 + _unpack_int(data, at)[0] if self._have >= 4 else 4
+
+    def tick(self, now: int) -> None:
+        """Do what is due: heartbeats, and giving up on a server or on the session."""
+        if self.state is State.CLOSED:
+            return
+        if not self._is_up:
+            if not self._judge(now) and self._is_open and now - self._hello_at >= self._attempt_ms():
+                self._break("the server does not answer the hello", now)
+            return
+        silent = now - self.heard_at
+        if 3 * silent >= 2 * self.timeout:
+            if not self._survives(now):
+                return
+            if not self._is_paused:
+                self._break(f"the server has not answered for {silent} ms", now)
+                return
+        if 3 * (now - self.sent_at) >= self.timeout or (3 * silent >= self.timeout and not self._ping_sent_at):
+            self._ping(now)
+
+    def deadline(self) -> int:
+        """Return when `tick` has something to do, in monotonic ms."""
+        lost = self.heard_at + self.timeout
+        if not self._is_up:
+            if self._is_open:
+                given_up = self._hello_at + self._attempt_ms()
+                return min(lost, given_up) if self.id else given_up
+            return lost if self.id else NEVER
+        if self._is_paused:
+            return lost
+        ping = self.sent_at + self.timeout // 3 + 1
+        return min(ping, self.heard_at + 2 * self.timeout // 3 + 1)
+
+    def take_output(self, now: int) -> bytes:
+        """Return what is to be sent, b"" if nothing is."""
+        out = self._out
+        if not out:
+            return b""
+        data = b"".join(out) if len(out) > 1 else out[0]
+        out.clear()
+        self.sent_at = now
+        if self._marked != self._xid:
+            self._marked = self._xid
+            self._marks.append((self._xid, now))
+        return data
+
+    def judged(self, now: int) -> State:
+        """Return the state, after a look at the clock."""
+        if self._is_up:
+            if 3 * (now - self.heard_at) >= 2 * self.timeout:
+                self._survives(now)
+        else:
+            self._judge(now)
+        return self.state
+
+    def held_until(self) -> int:
+        """Return until when the session is certain to go on, in monotonic ms."""
+        return self.heard_at + self.timeout if self.id else 0
+
+    # Inside.
+
+    def _send(self, call: Call) -> None:
+        xid = self._xid = self._xid + 1 if self._xid < XID_MAX else 1
+        call.xid = xid
+        payload = call.frame
+        self._out.append(_pack_head(8 + len(payload), xid, call.op) + payload)
+        self._in_flight.append(call)
+
+    def _take(self, data: bytes, at: int, stop: int, now: int) -> None:
+        """Take one frame of an established session."""
+        _, xid, zxid, err = _unpack_head(data, at)
+        if xid > 0:
+            if not self._in_flight:
+                raise ProtocolError(f"reply {xid} without a request")
+            call = self._in_flight.popleft()
+            if call.xid != xid:
+                self._in_flight.appendleft(call)
+                raise ProtocolError(f"expected reply {call.xid}, got {xid}")
+            if zxid > 0:
+                self.zxid = zxid
+            marks = self._marks
+            # The first mark that is not before this number, which begins anew after XID_MAX.
+            while marks and (marks[0][0] - xid) & XID_MAX >= 1 << 30:
+                marks.popleft()
+            if marks and marks[0][1] > self.heard_at:
+                self._heard(marks[0][1])
+            if err:
+                call.error = error_of(err, call.path.decode("utf-8", "replace") or f"operation {call.op}")
+            else:
+                call.value = call.decode(data, at + 20, stop)
+            watch = call.watch
+            if watch is not None:
+                self._watched(call, watch, err)
+            if call is self._closing:
+                self._finish(ClientClosed("the client is closed"))
+                return
+            self.effects.append(call)
+        elif xid == XID_NOTIFICATION:
+            event = _decode_event(data, at + 20, stop)[0]
+            self._fire(event, zxid)
+        elif xid == XID_PING:
+            sent, self._ping_sent_at = self._ping_sent_at, 0
+            if sent:
+                self._heard(sent)
+        elif xid == XID_AUTH:
+            self._authenticated(err, now)
+        elif xid != XID_SET_WATCHES:
+            raise ProtocolError(f"unknown reply number {xid}")
+
+    def _heard(self, at: int) -> None:
+        self.heard_at = max(self.heard_at, at)
+        if self._is_paused and at >= self._paused_at:
+            self._is_paused = False
+            self._become(self._connected_as)
+
+    def _watched(self, call: Call, watch: tuple[int, int, Listener], err: int) -> None:
+        found, missing, listener = watch
+        kind = found if not err else missing if err == -101 else -1
+        if kind >= 0:
+            self.watches.add(kind, call.path, listener)
+
+    def _fire(self, event: WatcherEvent, zxid: int) -> None:
+        kind = EventType(event.type)
+        if kind is EventType.NONE:
+            return
+        for listener in self.watches.fire(kind, event.path):
+            self.effects.append(Fire(listener, kind, event.path, zxid))
+
+    def _authenticated(self, err: int, now: int) -> None:
+        call = self._auth_calls.popleft() if self._auth_calls else None
+        if not err:
+            if call is not None:
+                self.effects.append(call)
+            return
+        error = AuthFailed("the server refused the credentials")
+        if call is not None:
+            call.error = error
+            self.effects.append(call)
+        # The server closes the connection behind this, and would again.
+        self._finish(error)
+
+    def _hello(self, data: bytes, at: int, stop: int, now: int) -> None:
+        hello, at = _decode_hello(data, at, stop)
+        if hello.timeout <= 0 or not hello.session_id:
+            # It does not know the session any more.
+            self._hang_up()
+            self._lose("the server says that the session has ended")
+            self._connect()
+            return
+        self.id = hello.session_id
+        self.password = hello.passwd or NO_PASSWORD
+        self.timeout = hello.timeout
+        self._is_up = True
+        self._is_paused = False
+        self._ping_sent_at = 0
+        self.heard_at = self._hello_at
+        self._connected_as = State.READ_ONLY if at < stop and data[at] else State.CONNECTED
+        self._hosts.reached()
+        for packet in self._auth:
+            self._out.append(_frame(XID_AUTH, AUTH, packet))
+        waiting, self._waiting = self._waiting, deque()
+        auth_calls = {id(call.frame): call for call in waiting if call.op == AUTH}
+        self._auth_calls = deque(auth_calls.get(id(packet)) for packet in self._auth)
+        for op, body in self.watches.packets(self.zxid):
+            self._out.append(_frame(XID_SET_WATCHES, op, body))
+        self._become(self._connected_as)
+        for call in waiting:
+            if call.op != AUTH:
+                self._send(call)
+
+    def _ping(self, now: int) -> None:
+        self._out.append(_PING_FRAME)
+        if not self._ping_sent_at:
+            self._ping_sent_at = now
+
+    def _survives(self, now: int) -> bool:
+        """Judge an established session after a long silence; tell whether its connection stays.
+
+        Heartbeats leave each third of the timeout. If none has left since two thirds ago, this process slept, not the
+        server: what was answered meanwhile may still lie unread, so the session is in doubt until the server answers
+        something sent from now on.
+        """
+        silent = now - self.heard_at
+        if silent >= self.timeout:
+            self._lose_connection(f"nothing was heard for {silent} ms, the session's timeout is {self.timeout} ms", now)
+            return False
+        if not self._is_paused and 3 * (now - self.sent_at) >= 2 * self.timeout:
+            self._is_paused = True
+            self._paused_at = now
+            self._ping_sent_at = 0
+            self._become(State.SUSPENDED)
+            self._ping(now)
+        return True
+
+    def _judge(self, now: int) -> bool:
+        """End a session without an established connection when its time is over; tell whether it was."""
+        if not self.id or now - self.heard_at < self.timeout:
+            return False
+        why = f"no server was reached for {now - self.heard_at} ms"
+        if self._is_open:
+            # A hello for that session is under way.
+            self._lose_connection(why, now)
+        else:
+            self._lose(why)
+        return True
+
+    def _lose_connection(self, why: str, now: int) -> None:
+        self.effects.append(Disconnect(why))
+        self._hang_up()
+        self._lose(why)
+        self._connect()
+
+    def _lose(self, why: str) -> None:
+        """End the session; the next hello asks for a new one."""
+        self.id = 0
+        self.password = NO_PASSWORD
+        self._become(State.LOST)
+        for path, listener in self.watches.drop_one_shot():
+            self.effects.append(Fire(listener, EventType.NONE, path, -1))
+        for call in self._in_flight:
+            outcome = Outcome.UNKNOWN if call.is_write else Outcome.NOT_APPLIED
+            self._fail(call, SessionLost(f"the session was lost: {why}", outcome))
+        self._in_flight.clear()
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
+            if call.op == AUTH:
+                self._waiting.append(call)
+            else:
+                self._fail(call, SessionLost(f"the session was lost: {why}"))
+
+    def _break(self, why: str, now: int) -> None:
+        """Close the connection from this side."""
+        self.effects.append(Disconnect(why))
+        self.closed(why, now)
+
+    def _hang_up(self) -> None:
+        self._is_open = self._is_up = self._is_paused = False
+        self._out.clear()
+        self._rest = []
+        self._ping_sent_at = 0
+        for call in self._auth_calls:
+            if call is not None:
+                # It is shown again on the next connection.
+                self._waiting.append(call)
+        self._auth_calls.clear()
+
+    def _fail_in_flight(self, why: str) -> None:
+        for call in self._in_flight:
+            outcome = Outcome.UNKNOWN if call.is_write else Outcome.NOT_APPLIED
+            self._fail(call, ConnectionLoss(f"the connection was lost before the answer: {why}", outcome))
+        self._in_flight.clear()
+
+    def _fail(self, call: Call, error: CorralError) -> None:
+        call.error = error
+        self.effects.append(call)
+
+    def _finish(self, error: CorralError) -> None:
+        """Close for good."""
+        closing, self._closing = self._closing, None
+        self.effects.append(Disconnect(str(error)))
+        self._hang_up()
+        self.id = 0
+        self._become(State.CLOSED)
+        for call in [*self._in_flight, *self._waiting]:
+            if call is not closing:
+                outcome = Outcome.UNKNOWN if call.is_write and call.xid else Outcome.NOT_APPLIED
+                self._fail(call, ClientClosed(str(error), outcome))
+        self._in_flight.clear()
+        self._waiting.clear()
+        if closing is not None:
+            closing.error = None
+            self.effects.append(closing)
+
+    def _become(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self.effects.append(StateChanged(state))
+
+    def _connect(self) -> None:
+        if self.state is State.CLOSED:
+            return
+        host, delay = self._hosts.next()
+        self.server = host
+        self.effects.append(Connect(host, delay, self._attempt_ms()))
+
+    def _attempt_ms(self) -> int:
+        return max(self.timeout // (len(self._hosts) + 1), 500)
+
+
+def _frame(xid: int, op: int, body: bytes) -> bytes:
+    return _pack_head(8 + len(body), xid, op) + body

@@ -1,0 +1,159 @@
+"""A session's connection on asyncio: sockets, names, timers. It decides nothing.
+
+The clock goes on while the machine sleeps, where the system has such a one. What the core has put out is written once
+a turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from corral.client.effects import Connect
+from corral.client.hosts import Host
+from corral.client.session import NEVER, Session
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now_ms() -> int:
+    """Return monotonic milliseconds."""
+    return time.clock_gettime_ns(_CLOCK) // 1_000_000
+
+
+class Transport(asyncio.Protocol):
+    """Connects, reads, writes and keeps time for `session`.
+
+    obey: called when the session has effects. ssl_context: for TLS, None for plain TCP.
+    """
+
+    def __init__(
+        self, session: Session, obey: Callable[[], None], ssl_context: ssl.SSLContext | None = None,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:  # fmt: skip
+        self.session = session
+        self.clock = clock
+        self._obey = obey
+        self._ssl = ssl_context
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
+        self._is_flushing = False
+
+    # Going out.
+
+    def touch(self) -> None:
+        """Have what the session has put out written at the end of this turn."""
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        transport = self._transport
+        if transport is not None:
+            data = self.session.take_output(self.clock())
+            if data:
+                transport.write(data)
+        if self._timer is None:
+            self.keep_time()
+
+    def connect(self, effect: Connect) -> None:
+        """Open a connection, and tell the session how that went."""
+        self._connecting = self._loop.create_task(self._open(effect))
+
+    def disconnect(self) -> None:
+        """Close the connection, or stop opening one."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            data = self.session.take_output(self.clock())
+            if data:
+                transport.write(data)
+            transport.close()
+
+    async def _open(self, effect: Connect) -> None:
+        try:
+            if effect.delay_ms:
+                await asyncio.sleep(effect.delay_ms / 1000)
+            async with asyncio.timeout(effect.timeout_ms / 1000):
+                await self._open_any(effect.host)
+        except (OSError, TimeoutError, ssl.SSLError) as error:
+            self._connecting = None
+            why = str(error) or f"no answer within {effect.timeout_ms} ms"
+            self.session.failed(f"{effect.host}: {why}", self.clock())
+            self._settle()
+        else:
+            self._connecting = None
+
+    async def _open_any(self, host: Host) -> None:
+        # Looked up anew each time: a name may stand for another server by now.
+        name = host.name if self._ssl is not None else None
+        await self._loop.create_connection(lambda: self, host.name, host.port, ssl=self._ssl, server_hostname=name)
+
+    # Coming in; what asyncio calls.
+
+    def connection_made(self, transport: Any) -> None:
+        """Say hello."""
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.session.opened(self.clock())
+        self._settle()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what was read."""
+        self.session.received(data, self.clock())
+        self._settle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the session, unless it was the one to close."""
+        if self._transport is None:
+            return
+        self._transport = None
+        self.session.closed(str(exc) if exc is not None else "the server closed the connection", self.clock())
+        self._settle()
+
+    # Time.
+
+    def keep_time(self) -> None:
+        """Have `tick` called when it is due."""
+        due = self.session.deadline()
+        if self._timer is not None:
+            if self._timer_at <= due:
+                return
+            self._timer.cancel()
+        if due >= NEVER:
+            self._timer = None
+            return
+        self._timer_at = due
+        self._timer = self._loop.call_later(max(0, due - self.clock()) / 1000, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self.clock()
+        if now >= self.session.deadline():
+            self.session.tick(now)
+        self._settle()
+        self.keep_time()
+
+    def _settle(self) -> None:
+        if self.session.effects:
+            self._obey()
+        self.touch()
+
+    def stop(self) -> None:
+        """Leave nothing behind on the loop."""
+        self.disconnect()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

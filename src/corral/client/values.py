@@ -1,0 +1,104 @@
+"""What a client gives and takes: states, stats, events, access lists."""
+
+from __future__ import annotations
+
+import base64
+import enum
+import hashlib
+from typing import Final, NamedTuple
+
+from corral.wire.data import ACL, OPEN_ACL
+from corral.wire.opcodes import ALL_PERMS, READ
+
+
+class State(enum.Enum):
+    """How a client stands with its session.
+
+    SUSPENDED: nobody answers, the session may go on or not; what is held is in doubt. LOST: the session is over, or
+    has to be taken for it; what was held is gone, a new session follows by itself. READ_ONLY: connected to a server
+    without a quorum. CLOSED: the client was closed, or its credentials were refused.
+    """
+
+    CONNECTING = "CONNECTING"
+    CONNECTED = "CONNECTED"
+    READ_ONLY = "READ_ONLY"
+    SUSPENDED = "SUSPENDED"
+    LOST = "LOST"
+    CLOSED = "CLOSED"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether requests are answered."""
+        return self is State.CONNECTED or self is State.READ_ONLY
+
+
+class ZnodeStat(NamedTuple):
+    """What is known of a znode besides its data.
+
+    Times are wall-clock milliseconds. version, cversion, aversion count changes of the data, the children and the
+    access list. ephemeral_owner: the session of an ephemeral, 0 for every other node.
+    """
+
+    czxid: int
+    mzxid: int
+    ctime: int
+    mtime: int
+    version: int
+    cversion: int
+    aversion: int
+    ephemeral_owner: int
+    data_length: int
+    num_children: int
+    pzxid: int
+
+
+class EventType(enum.IntEnum):
+    """What a watch saw. NONE: nothing of the znode, but the session was lost and the watch with it."""
+
+    NONE = -1
+    CREATED = 1
+    DELETED = 2
+    CHANGED = 3
+    CHILD = 4
+
+
+class WatchEvent(NamedTuple):
+    """What happened to the znode at `path`, and the zxid of the transaction that did it (-1: not known)."""
+
+    type: EventType
+    path: str
+    zxid: int = -1
+
+
+class WatchMode(enum.IntEnum):
+    """How a watch that stays works: on one znode, or on all below it too (then without CHILD events)."""
+
+    PERSISTENT = 0
+    RECURSIVE = 1
+
+
+class WatcherType(enum.IntEnum):
+    """Which watches of a path are meant when they are removed."""
+
+    CHILDREN = 1
+    DATA = 2
+    ANY = 3
+    PERSISTENT = 4
+    RECURSIVE = 5
+
+
+OPEN: Final[list[ACL]] = OPEN_ACL
+"""Anyone may do anything: what a znode gets unless it is told otherwise."""
+READ_ONLY_ACL: Final[list[ACL]] = [ACL(READ, "world", "anyone")]
+"""Anyone may read."""
+CREATOR_ALL: Final[list[ACL]] = [ACL(ALL_PERMS, "auth", "")]
+"""Whoever the creator has shown to be may do anything."""
+
+
+def digest_acl(user: str, password: str, perms: int = ALL_PERMS) -> ACL:
+    """Return the entry that gives a user with a password the bits `perms`.
+
+    Source: ZooKeeper DigestAuthenticationProvider.generateDigest.
+    """
+    hashed = hashlib.sha1(f"{user}:{password}".encode(), usedforsecurity=False).digest()
+    return ACL(perms, "digest", f"{user}:{base64.b64encode(hashed).decode()}")
