@@ -441,6 +441,10 @@ class AsyncClient:
 
     # Inside.
 
+    def _sink(self) -> asyncio.Future[Any]:
+        """Make what a request's result goes to; a portal's client has its own way."""
+        return self._loop.create_future()
+
     def _run(self, call: Call) -> asyncio.Future[Any]:
         if not self._is_started:
             raise ClientClosed("the client is not started: use it in `async with`, or await start()")
@@ -452,7 +456,7 @@ class AsyncClient:
                 f"the request for {call.path.decode()!r} has {size} bytes, servers take {self._bytes_max + 8}; it was "
                 "not sent; raise jute.maxbuffer on every server, then request_bytes_max here"
             )
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future = self._sink()
         call.sink = future
         self._session.submit(call)
         if call.xid:
