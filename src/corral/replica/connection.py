@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from corral.base.errors import WireError, ZooKeeperError
+from corral.base.ids import session_hex
 from corral.ops.base import ReadOp, WriteOp
 from corral.replica.pipeline import Entry
 from corral.replica.requestthrottle import Held
@@ -414,7 +415,10 @@ class Connection:
         replica = self.replica
         try:
             packet = _decode_auth(data, at, stop)[0]
-        except WireError:
+        except WireError as error:
+            replica.metrics.auth_failed += 1
+            replica.log.warning("connection closed: malformed auth packet", client=f"{self.address}:{self.port}",
+                                session=session_hex(self.session_id), why=str(error))  # fmt: skip
             self.end()
             return
         try:
