@@ -21,7 +21,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import structlog
 
@@ -42,6 +42,18 @@ from corral.client.watches import PERSISTENT, RECURSIVE, Listener
 from corral.wire import opcodes
 from corral.wire.data import ACL
 
+
+class Observer(Protocol):
+    """Who is shown what a client does.
+
+    asked: a request left or waits to leave: its opcode, path, size in bytes without its header, and the future of its
+    result. changed: the client's state is another one now.
+    """
+
+    def asked(self, op: int, path: str, size: int, future: asyncio.Future[Any]) -> None: ...
+    def changed(self, state: State) -> None: ...
+
+
 T = TypeVar("T")
 PATHS_KNOWN_MAX: Final = 4096
 JUTE_MAXBUFFER: Final = 0xFFFFF
@@ -55,14 +67,15 @@ class AsyncClient:
     `timeout_ms`. read_only: whether a server without a quorum will do. auth: (scheme, credentials) shown on every
     connection. request_bytes_max: no larger request is sent; keep it at the servers' jute.maxbuffer. ssl_context: for
     TLS. connect_timeout: seconds that `start` waits for a session, None for ever. seed: of everything that is drawn by
-    chance. log: a structlog logger; the standard library's `corral.client` unless given.
+    chance. log: a structlog logger; the standard library's `corral.client` unless given. observer: is shown every
+    request and state; see `corral.client.telemetry`.
     """
 
     def __init__(
         self, hosts: str, *, session_timeout_ms: int = 10_000, read_only: bool = False,
         auth: Sequence[tuple[str, bytes]] = (), request_bytes_max: int = JUTE_MAXBUFFER,
         ssl_context: ssl.SSLContext | None = None, connect_timeout: float | None = 15.0, seed: int | None = None,
-        log: Any = None,
+        log: Any = None, observer: Observer | None = None,
     ) -> None:  # fmt: skip
         where = parse_connect_string(hosts)
         if session_timeout_ms <= 0:
@@ -75,6 +88,7 @@ class AsyncClient:
         self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
         self._ssl = ssl_context
         self._connect_timeout = connect_timeout
+        self._observer = observer
         self.log = log if log is not None else _library_log()
         self._calls = Calls(len(self._chroot))
         self._paths: dict[str, bytes] = {}
@@ -469,6 +483,8 @@ class AsyncClient:
         future: asyncio.Future[Any] = self.sink()
         call.sink = future
         self._session.submit(call)
+        if self._observer is not None:
+            self._observer.asked(call.op, self._shown(call.path), len(call.frame), future)
         if call.xid:
             self._transport.touch()
         else:
@@ -566,6 +582,8 @@ class AsyncClient:
             staying += [(p, True) for p in self._session.watches.staying(RECURSIVE)]
             if seen and staying:
                 self.spawn(self._catch_up(seen, staying))
+        if self._observer is not None:
+            self._observer.changed(state)
         for listener in list(self._state_listeners):
             self._tell(listener, state)
 
