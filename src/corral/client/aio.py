@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
 import random
 import ssl
@@ -23,9 +22,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
-import structlog
-
 from corral.base.errors import BadArguments, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
+from corral.base.log import to_logging
 from corral.base.paths import validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
@@ -89,7 +87,7 @@ class AsyncClient:
         self._ssl = ssl_context
         self._connect_timeout = connect_timeout
         self._observer = observer
-        self.log = log if log is not None else _library_log()
+        self.log = log if log is not None else to_logging("corral.client")
         self._calls = Calls(len(self._chroot))
         self._paths: dict[str, bytes] = {}
         self._state_listeners: dict[Callable[[State], object], None] = {}
@@ -605,15 +603,6 @@ class AsyncClient:
             for event, at, zxid in events:
                 for listener in self._session.watches.staying_at(kind, path):
                     self._fire(Fire(listener, event, at, zxid))
-
-
-def _library_log() -> Any:
-    """Return a logger that speaks through the standard library's, so that a program decides what becomes of it."""
-    return structlog.wrap_logger(
-        logging.getLogger("corral.client"),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
-    )
 
 
 def _encoded(path: str) -> bytes:
