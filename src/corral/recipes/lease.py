@@ -153,8 +153,8 @@ class MultiNonBlockingLease:
 
         timeout: seconds for each of them. One that we have is renewed before another is looked for.
         """
-        ours = []
-        others = []
+        ours: list[NonBlockingLease] = []
+        others: list[NonBlockingLease] = []
         for lease in self._leases:
             holder = await lease.holder()
             (ours if holder is not None and holder.holder == self.identifier else others).append(lease)
