@@ -136,7 +136,7 @@ class Client(BlockingClient):
         return result
 
     def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None, container: bool = False) -> None:
-        """Make a znode and all its parents, as far as they are missing."""
+        """Make a znode and all its parents, as far as they are missing; "/" is the chroot."""
         self._call(self._zk.ensure_path, path, acl=acl, container=container)
 
     def set(self, path: str, data: bytes, version: int = -1) -> ZnodeStat:
