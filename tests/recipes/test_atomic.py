@@ -88,18 +88,23 @@ def test_lost_replies_under_contention_count_once(hosts: str, path: str) -> None
     """Curator's counts twice here: its retry sees another version and adds again."""
 
     async def main() -> None:
-        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as lossy, corral.connect(hosts) as zk:
-            async with AtomicNumber(lossy, path) as number, AtomicNumber(zk, path) as other:
+        async with (
+            Proxy(hosts) as proxy,
+            corral.connect(proxy.hosts) as lossy,
+            corral.connect(hosts) as zk,
+            AtomicNumber(lossy, path) as number,
+            AtomicNumber(zk, path) as other,
+        ):
 
-                async def add(to: AtomicNumber, is_lossy: bool) -> None:
-                    for _ in range(6):
-                        if is_lossy:
-                            proxy.lose_reply(opcodes.MULTI)
-                        await to.add()
+            async def add(to: AtomicNumber, is_lossy: bool) -> None:
+                for _ in range(6):
+                    if is_lossy:
+                        proxy.lose_reply(opcodes.MULTI)
+                    await to.add()
 
-                await asyncio.gather(add(number, True), add(other, False))
+            await asyncio.gather(add(number, True), add(other, False))
 
-                assert await other.get() == 12
-                assert proxy.lost >= 6
+            assert await other.get() == 12
+            assert proxy.lost >= 6
 
     run(main())

@@ -17,15 +17,19 @@ def test_a_value_is_seen_by_others(hosts: str, path: str) -> None:
     """The seed is written once; a change reaches everyone."""
 
     async def main() -> None:
-        async with corral.connect(hosts) as a, corral.connect(hosts) as b:
-            async with SharedValue(a, path, b"seed") as one, SharedValue(b, path, b"other") as two:
-                assert two.value == b"seed"
-                seen = two.versioned
+        async with (
+            corral.connect(hosts) as a,
+            corral.connect(hosts) as b,
+            SharedValue(a, path, b"seed") as one,
+            SharedValue(b, path, b"other") as two,
+        ):
+            assert two.value == b"seed"
+            seen = two.versioned
 
-                await one.set(b"next")
+            await one.set(b"next")
 
-                assert (await two.wait_change(seen)).data == b"next"
-                assert two.is_current
+            assert (await two.wait_change(seen)).data == b"next"
+            assert two.is_current
 
     run(main())
 
@@ -34,14 +38,18 @@ def test_only_the_newest_may_be_replaced(hosts: str, path: str) -> None:
     """`try_set` from an old value is refused by the server's word."""
 
     async def main() -> None:
-        async with corral.connect(hosts) as a, corral.connect(hosts) as b:
-            async with SharedValue(a, path) as one, SharedValue(b, path) as two:
-                old = one.versioned
-                assert await two.try_set(two.versioned, b"two")
+        async with (
+            corral.connect(hosts) as a,
+            corral.connect(hosts) as b,
+            SharedValue(a, path) as one,
+            SharedValue(b, path) as two,
+        ):
+            old = one.versioned
+            assert await two.try_set(two.versioned, b"two")
 
-                assert not await one.try_set(old, b"one")
-                assert await one.try_set(one.versioned, b"one")
-                assert (await a.get(path))[0] == b"one"
+            assert not await one.try_set(old, b"one")
+            assert await one.try_set(one.versioned, b"one")
+            assert (await a.get(path))[0] == b"one"
 
     run(main())
 
@@ -88,18 +96,22 @@ def test_a_change_in_a_time_without_connection_is_seen(hosts: str, path: str) ->
     """Also over a new session."""
 
     async def main() -> None:
-        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as other:
-            async with SharedValue(zk, path, b"1") as shared:
-                seen = shared.versioned
-                proxy.shut()
-                await other.set(path, b"2")
-                proxy.open()
-                seen = await shared.wait_change(seen)
-                assert seen.data == b"2"
+        async with (
+            Proxy(hosts) as proxy,
+            corral.connect(proxy.hosts) as zk,
+            corral.connect(hosts) as other,
+            SharedValue(zk, path, b"1") as shared,
+        ):
+            seen = shared.versioned
+            proxy.shut()
+            await other.set(path, b"2")
+            proxy.open()
+            seen = await shared.wait_change(seen)
+            assert seen.data == b"2"
 
-                await expire(zk, hosts)
-                await other.set(path, b"3")
-                assert (await shared.wait_change(seen)).data == b"3"
+            await expire(zk, hosts)
+            await other.set(path, b"3")
+            assert (await shared.wait_change(seen)).data == b"3"
 
     run(main())
 
