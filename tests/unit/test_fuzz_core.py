@@ -26,10 +26,11 @@ HONEST, HOSTILE = "10.0.0.1", "10.0.0.66"
 ANSWER_BYTES_MAX = 1 << 20
 LINE_CHARS_MAX = 1000
 GROWTH_BYTES_MAX = 300 << 20
-# All that is logged. Besides, a client may close its session, and a malformed auth packet ends in silence.
+# All that is logged. Besides, a client may close its session.
 REASONS = {
     "authentication failed",
     "connection closed: its first packet is no ConnectRequest",
+    "connection closed: malformed auth packet",
     "connection closed: packet length out of range",
     "connection closed: the client has seen a later zxid than this server has; it must try another server",
     "connection closed: unknown operation",

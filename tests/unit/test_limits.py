@@ -11,6 +11,7 @@ from tests.support.core import Core, framed
 
 from corral.base.errors import ZooKeeperError
 from corral.replica.replica import WAITING_MAX
+from corral.replica.sessions import session_password
 from corral.wire import client as records
 from corral.wire import opcodes
 from corral.wire.schema import encode
@@ -125,6 +126,35 @@ def test_a_header_too_short_closes() -> None:
     client.send_bytes(framed(b"\0\0\0\1") + b"\0" * 20)
 
     assert client.conn.is_closing
+
+
+def test_new_and_renewed_sessions_take_of_one_bucket_which_time_refills() -> None:
+    core = Core(connection_throttle_tokens=2, connection_throttle_fill_time_ms=100, connection_throttle_fill_count=1)
+    first = core.client(timeout=30_000)
+    session = first.conn.session_id
+    again = (30_000, session, session_password(session))
+
+    # The second token is there, the third not, neither for a new session nor for a renewal.
+    assert core.dial().connect() is not None
+    for request in ((30_000,), again):
+        early = core.dial()
+        assert early.connect(*request) is None
+        assert early.conn.is_closing
+    assert core.metrics.counters["connection_drop_count"] == 2
+
+    core.work(99)
+    assert core.dial().connect(*again) is None
+    core.work(1)
+    renewed = core.dial().connect(*again)
+    assert renewed is not None
+    assert renewed.session_id == session
+
+
+def test_the_bucket_may_be_switched_off() -> None:
+    core = Core(connection_throttle_tokens=0)
+
+    assert all(core.dial().connect() is not None for _ in range(100))
+    assert "connection_drop_count" not in core.metrics.counters
 
 
 def test_connections_of_one_address_are_limited() -> None:

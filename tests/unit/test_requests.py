@@ -375,3 +375,38 @@ def test_get_all_children_number(client: Client) -> None:
     reply = client.call(opcodes.GET_ALL_CHILDREN_NUMBER, records.PathRequest(b"/a"))
 
     assert decode(records.GetAllChildrenNumberResponse, reply.body).total_number == 2
+
+
+def test_the_sizes_of_all_replies_are_counted() -> None:
+    core = Core()
+    metrics = core.metrics
+    client = core.dial()
+
+    client.connect()
+    sizes = [metrics.last_response_size]
+    client.create(b"/a", b"x" * 1000)
+    sizes.append(metrics.last_response_size)
+    get = encode(records.PathWatchRequest(b"/a", False))
+    missing = encode(records.PathWatchRequest(b"/b", False))
+    requests = [(1, opcodes.GET_DATA, get), (2, opcodes.EXISTS, missing), (3, opcodes.EXISTS, get)]
+    client.send_bytes(b"".join(framed(struct.pack(">ii", xid, op) + body) for xid, op, body in requests))
+    sizes.append(metrics.last_response_size)
+
+    # A ConnectResponse with its flag; header and path; header and Stat, the last of three.
+    assert sizes == [37, 16 + 4 + 2, 16 + 68]
+    assert metrics.response_bytes == 37 + 22 + (16 + 4 + 1000 + 68) + 16 + 84
+    assert (metrics.min_response_size, metrics.max_response_size) == (16, 1088)
+
+
+def test_a_read_behind_a_write_has_its_size_counted_too() -> None:
+    core = Core(auto=False)
+    client = core.dial()
+    client.connect()
+    core.sync()
+    before = core.metrics.response_bytes
+
+    client.send(opcodes.SET_DATA, encode(records.SetDataRequest(b"/", b"xy", -1)))
+    client.send(opcodes.GET_DATA, encode(records.PathWatchRequest(b"/", False)))
+    core.sync()
+
+    assert core.metrics.response_bytes - before == (16 + 68) + (16 + 4 + 2 + 68)

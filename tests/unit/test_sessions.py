@@ -233,6 +233,27 @@ def test_enforced_authentication_lets_nothing_else_through() -> None:
     assert client.exists(b"/").err == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [(b"", "truncated"), (b"\0\0\0\0\0\0\0\x09digest", "length = 9")],
+    ids=["nothing", "a scheme cut short"],
+)
+def test_a_malformed_auth_packet_is_logged_and_counted_and_closes(body: bytes, why: str) -> None:
+    core = Core()
+    client = core.client()
+
+    client.send(opcodes.AUTH, body, xid=-4)
+
+    ((level, event, data),) = core.log.lines
+    assert (level, event) == ("warning", "connection closed: malformed auth packet")
+    assert data["client"] == "127.0.0.1:40000"
+    assert data["session"] == f"0x{client.conn.session_id:x}"
+    assert why in data["why"]
+    assert core.metrics.auth_failed == 1
+    assert client.conn.is_closing
+    assert client.replies() == []
+
+
 def test_an_unknown_scheme_fails_and_closes() -> None:
     core = Core()
     client = core.client()

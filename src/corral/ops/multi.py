@@ -130,7 +130,7 @@ def _failure(done: list[SubTxn], code: int, count: int) -> tuple[bytes, bytes]:
 class MultiRead(ReadOp):
     """getData and getChildren in one request; each fails for itself, none leaves a watch.
 
-    The answer has a limit of its own: a short request can name a large node many times (CVE-2026-100302).
+    The answer has a limit of its own: a short request can name a large node many times.
     """
 
     code = MULTI_READ

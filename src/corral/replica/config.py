@@ -60,8 +60,9 @@ class Config:
     multi_read_ops_max: int = 1000
     multi_read_bytes_max: int = 64 << 20
 
-    # Admission of connections: a bucket of tokens, 0 is off. ZooKeeper's is off; this one is on, and too wide for
-    # anything but a stampede to notice. The settings from freeze_time on are ZooKeeper's and have no effect here.
+    # Admission: a bucket of tokens, 0 is off. A ConnectRequest takes one, so it admits sessions, new and renewed, as
+    # much as connections. ZooKeeper's is off; this one is on, and too wide for anything but a stampede to notice. The
+    # settings from freeze_time on are ZooKeeper's and have no effect here.
     connection_throttle_tokens: int = 20_000
     connection_throttle_fill_time_ms: int = 1
     connection_throttle_fill_count: int = 10
@@ -73,12 +74,6 @@ class Config:
     connection_throttle_global_session_weight: int = 3
     connection_throttle_renew_session_weight: int = 2
     connection_throttle_local_session_weight: int = 1
-
-    # Admission of sessions, new and renewed: those beyond the bucket wait their turn. Not in ZooKeeper. 0 is off.
-    # Nothing reads these yet.
-    session_admission_tokens: int = 2_000
-    session_admission_fill_time_ms: int = 1
-    session_admission_fill_count: int = 5
 
     # Requests.
     global_outstanding_limit: int = 1000

@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from corral.base.errors import WireError, ZooKeeperError
+from corral.base.ids import session_hex
 from corral.ops.base import ReadOp, WriteOp
 from corral.replica.pipeline import Entry
 from corral.replica.requestthrottle import Held
@@ -53,6 +54,7 @@ REQUIRES_AUTH: Final = -124
 TURN_MAX: Final = 512
 UNIT_BYTES: Final = 4096
 LATENCY_MAX: Final = 1 << 62
+SIZE_MAX: Final = 1 << 62
 
 _unpack_head: Final = struct.Struct(">iii").unpack_from
 _unpack_int: Final = struct.Struct(">i").unpack_from
@@ -174,8 +176,9 @@ class Connection:
         metrics = replica.metrics
         counts = metrics.op_counts
         turn = TURN_MAX
-        handled = served = op = xid = size = 0
-        body = b""
+        handled = served = op = xid = 0
+        answer = total = most = 0
+        least = SIZE_MAX
         while end - at >= 12:
             size, xid, op = _unpack_head(data, at)
             stop = at + 4 + size
@@ -189,15 +192,22 @@ class Connection:
                     body = read.serve(serving, self, data, at + 12, stop)
                 except ZooKeeperError as error:
                     append(_pack_reply(16, xid, zxid, error.code))
+                    answer = 0
                 except (WireError, struct.error):
                     append(_pack_reply(16, xid, zxid, MARSHALLING))
+                    answer = 0
                 else:
-                    size = len(body)
-                    append(_pack_reply(16 + size, xid, zxid, 0))
+                    answer = len(body)
+                    append(_pack_reply(16 + answer, xid, zxid, 0))
                     append(body)
-                    if size > UNIT_BYTES:
-                        turn -= size // UNIT_BYTES
+                    if answer > UNIT_BYTES:
+                        turn -= answer // UNIT_BYTES
                 served += 1
+                total += answer
+                if answer > most:
+                    most = answer
+                if answer < least:
+                    least = answer
                 counts[op] = counts.get(op, 0) + 1
             else:
                 write = self.writes.get(op)
@@ -232,7 +242,10 @@ class Connection:
                 self.last_zxid = zxid
                 self.last_response_at = now
                 metrics.reads_at_once += served
-                metrics.response_sized(16 + len(body))
+                if served == 1:
+                    metrics.response_sized(16 + answer)
+                else:
+                    metrics.responses_sized(16 + answer, 16 + least, 16 + most, 16 * served + total)
             if handled != served:
                 self.received += handled - served
                 metrics.other_received += handled - served
@@ -355,6 +368,7 @@ class Connection:
         self.out.append(len(body).to_bytes(4, "big") + body)
         self.sent += 1
         self.replica.metrics.other_sent += 1
+        self.replica.metrics.response_sized(len(body))
 
     # Everything that is not a read served at once.
 
@@ -414,7 +428,10 @@ class Connection:
         replica = self.replica
         try:
             packet = _decode_auth(data, at, stop)[0]
-        except WireError:
+        except WireError as error:
+            replica.metrics.auth_failed += 1
+            replica.log.warning("connection closed: malformed auth packet", client=f"{self.address}:{self.port}",
+                                session=session_hex(self.session_id), why=str(error))  # fmt: skip
             self.end()
             return
         try:
@@ -455,6 +472,7 @@ class Connection:
         self.out.append(_pack_reply(16 + len(reply), entry.xid, entry.zxid, entry.err) + reply)
         self.sent += 1
         replica.metrics.other_sent += 1
+        replica.metrics.response_sized(16 + len(reply))
         self.latency_count += 1
         self.last_zxid = entry.zxid
         self.last_latency = latency
@@ -489,6 +507,7 @@ class Connection:
             self.out.append(body)
         self.sent += 1
         self.replica.metrics.other_sent += 1
+        self.replica.metrics.response_sized(16 + len(body))
 
     def notify(self, frame: bytes) -> None:
         """Send a watch event."""

@@ -112,6 +112,8 @@ class Metrics:
     counters: by name. summaries: by name; latencies in ms. op_counts: requests by operation's code.
     reads_at_once: reads answered as they came, each a packet in and out; reads_waited: those that waited for a write.
     other_received, other_sent: all other packets.
+    response_bytes and the response sizes: of all replies, that to a ConnectRequest too, without the four bytes of their
+    length; events are no replies.
     """
 
     def __init__(self) -> None:
@@ -168,12 +170,20 @@ class Metrics:
         self.summaries[_FIRED[kind]].add(watchers)
 
     def response_sized(self, size: int) -> None:
-        """Note the size of a reply in bytes."""
+        """Note the size of a reply in bytes, without the four that give its length."""
+        self.response_bytes += size
         self.last_response_size = size
         if size > self.max_response_size:
             self.max_response_size = size
-        if self.min_response_size < 0 or size < self.min_response_size:
+        if size < self.min_response_size or self.min_response_size < 0:
             self.min_response_size = size
+
+    def responses_sized(self, last: int, least: int, most: int, total: int) -> None:
+        """Note the sizes of several replies, in bytes: of the last, the smallest, the largest and all together."""
+        self.response_sized(least)
+        self.response_sized(most)
+        self.response_bytes += total - least - most
+        self.last_response_size = last
 
     def fold_reads(self) -> None:
         """Count the reads since the last call, all with a latency of 0, into the latencies."""

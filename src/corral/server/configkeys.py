@@ -31,7 +31,6 @@ from corral.server.configvalues import (
 KIB = 1024
 THREADS = "it tunes threads and buffers that only Java's server has"
 DROPS = "this server's throttle keeps connections in order instead of dropping some at random"
-ADMISSION = "sessions do not wait apart from their connections yet; see connection_throttle_tokens"
 MONITOR = "there is no garbage collector to watch"
 HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 NOT_NAME = re.compile(r"[^A-Za-z0-9]+")
@@ -163,27 +162,6 @@ SESSIONS = (
         "Make a local session global when it creates an ephemeral node.",
     ),
     Key("readonlymode.enabled", "read_only_mode_enabled", TRUTH, "Serve reads while there is no leader."),
-    Key(
-        "corral.session.admission.tokens",
-        "session_admission_tokens",
-        COUNT,
-        "Admit so many sessions at once; 0: any number.",
-        unused=ADMISSION,
-    ),
-    Key(
-        "corral.session.admission.fillTime",
-        "session_admission_fill_time_ms",
-        MS_ABOVE_0,
-        "Admit more each time so long has passed.",
-        unused=ADMISSION,
-    ),
-    Key(
-        "corral.session.admission.fillCount",
-        "session_admission_fill_count",
-        integer(1),
-        "Admit so many more.",
-        unused=ADMISSION,
-    ),
 )
 
 REQUESTS = (

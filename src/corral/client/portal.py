@@ -1,0 +1,197 @@
+"""From threads to a client on a loop of its own thread, and back.
+
+A call costs two changes of thread and no task: the caller leaves it in a queue, wakes the loop unless somebody has
+just done so, and waits on a lock that the reply itself releases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from corral.base.errors import Outcome
+from corral.client.errors import ClientClosed, RequestTimeout, WrongProcess
+
+
+class Box:
+    """Where one caller waits for one result; it stands in for a future. `abandon` makes it deaf."""
+
+    __slots__ = ("_done", "_lock", "error", "task", "value")
+
+    def __init__(self) -> None:
+        self._lock = lock = threading.Lock()
+        lock.acquire()
+        self._done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def done(self) -> bool:
+        """Tell whether nothing is to be put in any more."""
+        return self._done
+
+    def cancelled(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self._done
+
+    def set_result(self, value: Any) -> None:
+        """Give the caller its result."""
+        self.value = value
+        self._done = True
+        self._lock.release()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Give the caller an error."""
+        self.error = error
+        self._done = True
+        self._lock.release()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait; tell whether there is something."""
+        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
+
+    def abandon(self) -> None:
+        """Have no use for a result any more."""
+        self._done = True
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """Do nothing: a caller that gives up says so by itself."""
+
+
+class Portal:
+    """A thread with a loop. name: of the thread."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: deque[tuple[Box, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = deque()
+        self._is_awake = False
+        self._pid = os.getpid()
+        self._loop = uvloop.new_event_loop()
+        self._box: Box | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this is the loop's own thread, where waiting for the loop would be for ever."""
+        return threading.current_thread() is self._thread
+
+    def sink(self) -> Any:
+        """Return where a request's result goes: the caller's own box, for the first request of a plain call."""
+        box, self._box = self._box, None
+        return self._loop.create_future() if box is None else box
+
+    def call(self, timeout: float | None, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call `method` on the loop's thread, await what it returns, and return that.
+
+        timeout: seconds until RequestTimeout; the outcome is unknown then.
+        """
+        box = Box()
+        self._queue.append((box, method, args, kwargs))
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake()
+        try:
+            is_there = box.wait(timeout)
+        except BaseException:
+            # A signal's handler raised, Ctrl+C above all.
+            self._give_up(box)
+            raise
+        if not is_there:
+            self._give_up(box)
+            raise RequestTimeout(f"no answer within {timeout} s", Outcome.UNKNOWN)
+        if box.error is not None:
+            try:
+                raise box.error
+            finally:
+                # The traceback holds this frame, and the frame would hold the error.
+                del box
+        return box.value
+
+    def _give_up(self, box: Box) -> None:
+        """Leave nothing running for a caller that does not wait any more."""
+        box.abandon()
+        try:
+            self._loop.call_soon_threadsafe(lambda: box.task.cancel() if box.task is not None else None)
+        except RuntimeError:
+            # The loop is closed; nothing runs.
+            pass
+
+    def _wake(self) -> None:
+        if self._pid != os.getpid():
+            raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
+        if self.is_mine:
+            raise RuntimeError(
+                "a listener of a blocking client runs on the client's own thread, and cannot wait for it"
+            )
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:
+            raise ClientClosed("the client is closed") from None
+
+    def _drain(self) -> None:
+        self._is_awake = False
+        queue = self._queue
+        while queue:
+            box, method, args, kwargs = queue.popleft()
+            self._box = box
+            try:
+                result = method(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001  # It is the caller's.
+                box.set_exception(error)
+                continue
+            finally:
+                self._box = None
+            if result is box:
+                continue
+            if inspect.iscoroutine(result):
+                box.task = self._loop.create_task(_into(box, result))
+            elif asyncio.isfuture(result):
+                result.add_done_callback(partial(_pass_on, box))
+            else:
+                box.set_result(result)
+
+    def stop(self) -> None:
+        """End the thread."""
+        if self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self.is_mine:
+            self._thread.join()
+            while self._queue:
+                self._queue.popleft()[0].set_exception(ClientClosed("the client is closed"))
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+
+async def _into(box: Box, work: Coroutine[Any, Any, Any]) -> None:
+    try:
+        value = await work
+    except BaseException as error:  # noqa: BLE001  # It is the caller's.
+        if not box.done():
+            box.set_exception(error)
+    else:
+        if not box.done():
+            box.set_result(value)
+
+
+def _pass_on(box: Box, done: asyncio.Future[Any]) -> None:
+    if box.done():
+        return
+    error = done.exception()
+    if error is not None:
+        box.set_exception(error)
+    else:
+        box.set_result(done.result())
