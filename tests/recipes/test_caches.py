@@ -11,10 +11,11 @@ from tests.support.proxy import Proxy
 
 import corral
 from corral.client.aio import AsyncClient
-from corral.client.errors import ClientClosed, RequestTimeout
+from corral.client.errors import ClientClosed
 from corral.client.values import State
 from corral.recipes.cache import Cache
 from corral.recipes.children_cache import ChildrenCache
+from corral.recipes.errors import RecipeTimeout
 from corral.recipes.feed import Feed
 from corral.recipes.mirror import Change, ChangeType
 from corral.recipes.node_cache import NodeCache
@@ -287,14 +288,14 @@ def test_a_slow_listener_is_told_what_it_lost_and_holds_up_nobody(hosts: str, pa
 
 
 def test_starting_takes_one_total_time_and_leaves_nothing(hosts: str, path: str) -> None:
-    """Nothing answers: RequestTimeout, and no watch is left when the server answers again."""
+    """Nothing answers: RecipeTimeout, and no watch is left when the server answers again."""
 
     async def main() -> None:
         async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
             proxy.hold()
             cache = TreeCache(zk, path)
 
-            with pytest.raises(RequestTimeout, match=r"was not in step within 0\.05 s"):
+            with pytest.raises(RecipeTimeout, match=r"was not in step within 0\.05 s"):
                 await cache.start(timeout=0.05)
 
             proxy.flow()

@@ -18,8 +18,9 @@ import structlog
 
 from corral.base.errors import NoAuth, NoNode, Unimplemented, ZooKeeperError
 from corral.client.aio import AsyncClient
-from corral.client.errors import ClientClosed, ClientError, RequestTimeout
+from corral.client.errors import ClientClosed, ClientError
 from corral.client.values import State, WatchEvent
+from corral.recipes.errors import RecipeTimeout
 from corral.recipes.feed import Feed
 from corral.recipes.mirror import Batch, Change, Found, Listing, Mirror
 
@@ -74,7 +75,7 @@ class Cache:
     async def start(self, timeout: float | None = None) -> Self:
         """Read everything and keep it up to date from then on.
 
-        timeout: seconds until RequestTimeout, None: as long as it takes. Raises what the server refuses the watch with.
+        timeout: seconds until RecipeTimeout, None: as long as it takes. Raises what the server refuses the watch with.
         """
         if self._task is None:
             if self._failure is not None:
@@ -137,13 +138,13 @@ class Cache:
     async def in_step(self, timeout: float | None = None) -> None:
         """Wait until everything has been read, for the first time or after a reconnect.
 
-        timeout: in seconds. Raises RequestTimeout, ClientClosed, and what the server refused the watch with.
+        timeout: in seconds. Raises RecipeTimeout, ClientClosed, and what the server refused the watch with.
         """
         try:
             async with asyncio.timeout(timeout):
                 await self._settled.wait()
         except TimeoutError as error:
-            raise RequestTimeout(f"the cache of {self.path} was not in step within {timeout} s") from error
+            raise RecipeTimeout(f"the cache of {self.path} was not in step within {timeout} s") from error
         if self._failure is not None:
             raise self._failure
 
@@ -239,8 +240,6 @@ class Cache:
         if self._loaded_at != self._losses:
             if self._loaded_at >= 0:
                 await asyncio.sleep(self._spread * self._rng.random())
-                if not self._zk.state.is_connected:
-                    return
             self._loaded_at = self._losses
             self._mirror.reload()
         batch = self._mirror.take(ROUND_MAX)
