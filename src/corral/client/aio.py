@@ -101,6 +101,7 @@ class AsyncClient:
         self._is_started = False
         self._seen_zxid = 0
         self._known: dict[bytes, bool] = {}
+        self._looks_itself: set[tuple[bytes, Listener]] = set()
 
     # Its life.
 
@@ -415,15 +416,23 @@ class AsyncClient:
 
     # Watches that stay.
 
-    async def add_watch(self, path: str, listener: Listener, *, recursive: bool = False) -> None:
+    async def add_watch(
+        self, path: str, listener: Listener, *, recursive: bool = False, catch_up: bool = True
+    ) -> None:  # fmt: skip
         """Have `listener(event)` called at every change of a znode, or of all below it too.
 
         The watch stays, also over reconnects and new sessions: what changed meanwhile is reported then, where a
-        deletion below a recursive watch shows as CHILD of its parent.
+        deletion below a recursive watch shows as CHILD of its parent. catch_up: whether to look for that, which asks
+        for every znode below; a listener that reads everything again by itself does without.
         """
         full = self._full(path)
         mode = WatchMode.RECURSIVE if recursive else WatchMode.PERSISTENT
         added = self._run(self._calls.add_watch(full, mode, listener))
+        if not catch_up:
+            self._looks_itself.add((full, listener))
+            await added
+            return
+        self._looks_itself.discard((full, listener))
         there = self._run(self._calls.exists(full, None))
         _, stat = await asyncio.gather(added, there)
         self._known[full] = stat is not None
@@ -432,6 +441,7 @@ class AsyncClient:
         """End what `add_watch` began, for one listener or for all."""
         full = self._full(path)
         kind = RECURSIVE if recursive else PERSISTENT
+        self._looks_itself = {each for each in self._looks_itself if each != (full, listener or each[1])}
         watches = self._session.watches
         if not watches.discard(kind, full, listener):
             return
@@ -607,6 +617,8 @@ class AsyncClient:
         """Tell the watches that stay of what happened while nobody could."""
         for path, recursive in staying:
             kind = RECURSIVE if recursive else PERSISTENT
+            if not self._in_the_dark(kind, path):
+                continue
             try:
                 events = await catch_up(
                     lambda call: self._run(call), self._calls, path, recursive, since, self._known.get(path, False)
@@ -619,8 +631,13 @@ class AsyncClient:
                 self._seen_zxid = self._seen_zxid or since
                 return
             for event, at, zxid in events:
-                for listener in self._session.watches.staying_at(kind, path):
+                for listener in self._in_the_dark(kind, path):
                     self._fire(Fire(listener, event, at, zxid))
+
+    def _in_the_dark(self, kind: int, path: bytes) -> list[Listener]:
+        """Return who has to be told what a watch that stays has missed."""
+        everyone = self._session.watches.staying_at(kind, path)
+        return [each for each in everyone if (path, each) not in self._looks_itself]
 
 
 def _encoded(path: str) -> bytes:
