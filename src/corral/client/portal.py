@@ -111,7 +111,9 @@ class Portal:
         if self._pid != os.getpid():
             raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
         if self.is_mine:
-            raise RuntimeError("a listener of a blocking client runs on the client's own thread, and cannot wait for it")
+            raise RuntimeError(
+                "a listener of a blocking client runs on the client's own thread, and cannot wait for it"
+            )
         try:
             self._loop.call_soon_threadsafe(self._drain)
         except RuntimeError:
