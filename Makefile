@@ -60,6 +60,7 @@ check: $(VENV)/.installed-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src
 	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_blocking.py --check
 
 format: $(VENV)/.installed-dev ## Bring the code into its form.
 	$(BIN)/ruff check --fix .

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import random
 import ssl
@@ -53,14 +54,15 @@ class AsyncClient:
     hosts: a connect string, `host:port,host:port/chroot`. session_timeout_ms: asked for; the server's answer is
     `timeout_ms`. read_only: whether a server without a quorum will do. auth: (scheme, credentials) shown on every
     connection. request_bytes_max: no larger request is sent; keep it at the servers' jute.maxbuffer. ssl_context: for
-    TLS. retry: what `create` and all others do about a failed connection; nothing unless given. seed: of everything
-    that is drawn by chance.
+    TLS. connect_timeout: seconds that `start` waits for a session, None for ever. seed: of everything that is drawn by
+    chance. log: a structlog logger; the standard library's `corral.client` unless given.
     """
 
     def __init__(
         self, hosts: str, *, session_timeout_ms: int = 10_000, read_only: bool = False,
         auth: Sequence[tuple[str, bytes]] = (), request_bytes_max: int = JUTE_MAXBUFFER,
-        ssl_context: ssl.SSLContext | None = None, seed: int | None = None, log: Any = None,
+        ssl_context: ssl.SSLContext | None = None, connect_timeout: float | None = 15.0, seed: int | None = None,
+        log: Any = None,
     ) -> None:  # fmt: skip
         where = parse_connect_string(hosts)
         if session_timeout_ms <= 0:
@@ -72,12 +74,15 @@ class AsyncClient:
         self._auth = list(auth)
         self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
         self._ssl = ssl_context
-        self._log = log if log is not None else structlog.get_logger("corral.client")
+        self._connect_timeout = connect_timeout
+        self.log = log if log is not None else _library_log()
         self._calls = Calls(len(self._chroot))
         self._paths: dict[str, bytes] = {}
         self._state_listeners: dict[Callable[[State], object], None] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pid = os.getpid()
+        # Makes what a request's result goes to; a client behind a portal has its own.
+        self.sink: Callable[[], Any] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._transport: Transport
         self._is_started = False
@@ -86,18 +91,20 @@ class AsyncClient:
 
     # Its life.
 
-    async def start(self, timeout: float | None = None) -> Self:
-        """Connect. timeout: seconds until RequestTimeout; None: as long as it takes."""
+    async def start(self) -> Self:
+        """Connect. Raises RequestTimeout if no server grants a session in time."""
         if not self._is_started:
             self._is_started = True
             self._loop = asyncio.get_running_loop()
+            if self.sink is None:
+                self.sink = self._loop.create_future
             self._transport = Transport(self._session, self._obey, self._ssl)
             for scheme, token in self._auth:
                 self._authenticate(scheme, token).add_done_callback(_consume)
             self._session.start(self._transport.clock())
             self._obey()
         try:
-            await self.wait_for(State.CONNECTED, State.READ_ONLY, timeout=timeout)
+            await self.wait_for(State.CONNECTED, State.READ_ONLY, timeout=self._connect_timeout)
         except BaseException:
             self._abandon()
             raise
@@ -106,6 +113,7 @@ class AsyncClient:
     async def close(self, timeout: float = 5.0) -> None:
         """End the session, and everything of this client; after `timeout` seconds without the server's answer."""
         if not self._is_started or self._session.state is State.CLOSED:
+            self._end_tasks()
             return
         call = close_call()
         future = call.sink = self._loop.create_future()
@@ -120,9 +128,14 @@ class AsyncClient:
             pass
         finally:
             self._abandon()
-        for task in list(self._tasks):
+            tasks = self._end_tasks()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _end_tasks(self) -> list[asyncio.Task[Any]]:
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return tasks
 
     def _abandon(self) -> None:
         """Leave the session to its timeout, and nothing on the loop."""
@@ -452,10 +465,6 @@ class AsyncClient:
 
     # Inside.
 
-    def _sink(self) -> asyncio.Future[Any]:
-        """Make what a request's result goes to; a portal's client has its own way."""
-        return self._loop.create_future()
-
     def _run(self, call: Call) -> asyncio.Future[Any]:
         if not self._is_started:
             raise ClientClosed("the client is not started: use it in `async with`, or await start()")
@@ -467,7 +476,8 @@ class AsyncClient:
                 f"the request for {call.path.decode()!r} has {size} bytes, servers take {self._bytes_max + 8}; it was "
                 "not sent; raise jute.maxbuffer on every server, then request_bytes_max here"
             )
-        future = self._sink()
+        assert self.sink is not None
+        future: asyncio.Future[Any] = self.sink()
         call.sink = future
         self._session.submit(call)
         if call.xid:
@@ -527,7 +537,7 @@ class AsyncClient:
                     self._transport.connect(effect)
                 elif type(effect) is Disconnect:
                     self._transport.disconnect()
-                    self._log.debug("disconnected", why=effect.why, server=self.server)
+                    self.log.debug("disconnected", why=effect.why, server=self.server)
 
     def _fire(self, effect: Fire) -> None:
         if effect.path in self._known:
@@ -539,7 +549,7 @@ class AsyncClient:
         try:
             result = listener(what)
         except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to stop telling the others.
-            self._log.error("a listener failed", listener=repr(listener), told=str(what), why=repr(error))
+            self.log.error("a listener failed", listener=repr(listener), told=str(what), why=repr(error))
             return
         if inspect.iscoroutine(result):
             self.spawn(result)
@@ -554,16 +564,14 @@ class AsyncClient:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._log.error("work beside the client failed", why=repr(task.exception()))
+            self.log.error("work beside the client failed", why=repr(task.exception()))
 
     def _changed(self, state: State) -> None:
         if state is State.SUSPENDED or state is State.LOST:
             self._seen_zxid = self._seen_zxid or self._session.zxid
-            self._log.warning(
-                "connection suspended" if state is State.SUSPENDED else "session lost", server=self.server
-            )
+            self.log.warning("connection suspended" if state is State.SUSPENDED else "session lost", server=self.server)
         elif state.is_connected:
-            self._log.info("connected", server=self.server, session=f"0x{self._session.id & (1 << 64) - 1:x}")
+            self.log.info("connected", server=self.server, session=f"0x{self._session.id & (1 << 64) - 1:x}")
             seen, self._seen_zxid = self._seen_zxid, 0
             staying = [(p, False) for p in self._session.watches.staying(PERSISTENT)]
             staying += [(p, True) for p in self._session.watches.staying(RECURSIVE)]
@@ -582,7 +590,7 @@ class AsyncClient:
                 )
             except (ClientError, ZooKeeperError) as error:
                 if isinstance(error, ZooKeeperError):
-                    self._log.warning("cannot see what changed below a watch", path=self._shown(path), why=str(error))
+                    self.log.warning("cannot see what changed below a watch", path=self._shown(path), why=str(error))
                     continue
                 # The next connection looks again, from where this one began.
                 self._seen_zxid = self._seen_zxid or since
@@ -590,6 +598,15 @@ class AsyncClient:
             for event, at, zxid in events:
                 for listener in self._session.watches.staying_at(kind, path):
                     self._fire(Fire(listener, event, at, zxid))
+
+
+def _library_log() -> Any:
+    """Return a logger that speaks through the standard library's, so that a program decides what becomes of it."""
+    return structlog.wrap_logger(
+        logging.getLogger("corral.client"),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[structlog.stdlib.filter_by_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
+    )
 
 
 def _encoded(path: str) -> bytes:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -23,7 +24,7 @@ from corral.client.errors import ClientClosed, RequestTimeout, WrongProcess
 class Box:
     """Where one caller waits for one result; it stands in for a future. `abandon` makes it deaf."""
 
-    __slots__ = ("_done", "_lock", "error", "value")
+    __slots__ = ("_done", "_lock", "error", "task", "value")
 
     def __init__(self) -> None:
         self._lock = lock = threading.Lock()
@@ -31,6 +32,7 @@ class Box:
         self._done = False
         self.value: Any = None
         self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def done(self) -> bool:
         """Tell whether nothing is to be put in any more."""
@@ -86,7 +88,7 @@ class Portal:
         box, self._box = self._box, None
         return self._loop.create_future() if box is None else box
 
-    def call(self, timeout: float | None, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(self, timeout: float | None, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `method` on the loop's thread, await what it returns, and return that.
 
         timeout: seconds until RequestTimeout; the outcome is unknown then.
@@ -96,8 +98,14 @@ class Portal:
         if not self._is_awake:
             self._is_awake = True
             self._wake()
-        if not box.wait(timeout):
-            box.abandon()
+        try:
+            is_there = box.wait(timeout)
+        except BaseException:
+            # A signal's handler raised, Ctrl+C above all.
+            self._give_up(box)
+            raise
+        if not is_there:
+            self._give_up(box)
             raise RequestTimeout(f"no answer within {timeout} s", Outcome.UNKNOWN)
         if box.error is not None:
             try:
@@ -106,6 +114,15 @@ class Portal:
                 # The traceback holds this frame, and the frame would hold the error.
                 del box
         return box.value
+
+    def _give_up(self, box: Box) -> None:
+        """Leave nothing running for a caller that does not wait any more."""
+        box.abandon()
+        try:
+            self._loop.call_soon_threadsafe(lambda: box.task.cancel() if box.task is not None else None)
+        except RuntimeError:
+            # The loop is closed; nothing runs.
+            pass
 
     def _wake(self) -> None:
         if self._pid != os.getpid():
@@ -135,19 +152,21 @@ class Portal:
             if result is box:
                 continue
             if inspect.iscoroutine(result):
-                task = self._loop.create_task(_into(box, result))
-                box.task = task
+                box.task = self._loop.create_task(_into(box, result))
             elif asyncio.isfuture(result):
-                result.add_done_callback(lambda done, box=box: _pass_on(done, box))
+                result.add_done_callback(partial(_pass_on, box))
             else:
                 box.set_result(result)
 
     def stop(self) -> None:
         """End the thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            if not self.is_mine:
-                self._thread.join()
+        if self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self.is_mine:
+            self._thread.join()
+            while self._queue:
+                self._queue.popleft()[0].set_exception(ClientClosed("the client is closed"))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -159,12 +178,18 @@ class Portal:
 
 async def _into(box: Box, work: Coroutine[Any, Any, Any]) -> None:
     try:
-        box.set_result(await work)
+        value = await work
     except BaseException as error:  # noqa: BLE001  # It is the caller's.
-        box.set_exception(error)
+        if not box.done():
+            box.set_exception(error)
+    else:
+        if not box.done():
+            box.set_result(value)
 
 
-def _pass_on(done: asyncio.Future[Any], box: Box) -> None:
+def _pass_on(box: Box, done: asyncio.Future[Any]) -> None:
+    if box.done():
+        return
     error = done.exception()
     if error is not None:
         box.set_exception(error)

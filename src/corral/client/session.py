@@ -236,7 +236,7 @@ class Session:
                 return
             if not self._is_paused:
                 self._break(f"the server has not answered for {silent} ms", now)
-                return
+            return
         if 3 * (now - self.sent_at) >= self.timeout or (3 * silent >= self.timeout and not self._ping_sent_at):
             self._ping(now)
 
@@ -294,9 +294,8 @@ class Session:
         if xid > 0:
             if not self._in_flight:
                 raise ProtocolError(f"reply {xid} without a request")
-            call = self._in_flight.popleft()
+            call = self._in_flight[0]
             if call.xid != xid:
-                self._in_flight.appendleft(call)
                 raise ProtocolError(f"expected reply {call.xid}, got {xid}")
             if zxid > 0:
                 self.zxid = zxid
@@ -310,6 +309,8 @@ class Session:
                 call.error = error_of(err, call.path.decode("utf-8", "replace") or f"operation {call.op}")
             else:
                 call.value = call.decode(data, at + 20, stop)
+            # Only now: one whose answer cannot be read is still in flight when the connection is given up for it.
+            self._in_flight.popleft()
             watch = call.watch
             if watch is not None:
                 self._watched(call, watch, err)

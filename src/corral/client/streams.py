@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
-from corral.client.errors import ClientError
+from corral.client.errors import ClientError, RequestTimeout
 from corral.client.values import State, WatchEvent
 
 if TYPE_CHECKING:
@@ -47,6 +47,22 @@ class _Stream(Generic[T]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    async def take(self, timeout: float | None = None) -> T:
+        """Return the next item. Raises RequestTimeout after `timeout` seconds, StopAsyncIteration at the end."""
+        await self.begin()
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._take()
+        except TimeoutError as error:
+            raise RequestTimeout(f"nothing happened within {timeout} s") from error
+
+    async def begin(self) -> None:
+        """See to it that what happens from now on is seen."""
+
+    async def close(self) -> None:
+        """End it."""
+        self._end()
+
     async def _take(self) -> T:
         while not self._queue:
             if self._is_overrun:
@@ -72,7 +88,8 @@ class EventStream(_Stream[WatchEvent]):
         self._forget: Callable[[], None] | None = None
         self._is_begun = False
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Set the watch, unless it is."""
         if not self._is_begun:
             self._is_begun = True
             await self._client.add_watch(self._path, self._put, recursive=self._recursive)
@@ -92,7 +109,7 @@ class EventStream(_Stream[WatchEvent]):
             await self._client.remove_watch(self._path, self._put, recursive=self._recursive)
 
     async def __aenter__(self) -> Self:
-        await self._begin()
+        await self.begin()
         return self
 
     async def __aexit__(
@@ -104,7 +121,7 @@ class EventStream(_Stream[WatchEvent]):
         return self
 
     async def __anext__(self) -> WatchEvent:
-        await self._begin()
+        await self.begin()
         return await self._take()
 
 
@@ -121,6 +138,11 @@ class StateStream(_Stream[State]):
         if state is State.CLOSED:
             self._end()
             self._forget()
+
+    async def close(self) -> None:
+        """Hear of no more states."""
+        self._end()
+        self._forget()
 
     def __aiter__(self) -> Self:
         return self

@@ -1,0 +1,295 @@
+"""What a blocking client has besides the methods that are generated from the asyncio one: its threads and its life.
+
+One thread runs the loop; another runs the listeners, one after the other, so that one that waits keeps no answer from
+anybody. It may use the client itself.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from corral.base.errors import CorralError
+from corral.client.aio import AsyncClient
+from corral.client.errors import RequestTimeout
+from corral.client.portal import Portal
+from corral.client.transaction import Result, Transaction
+from corral.client.values import State, WatchEvent
+from corral.client.watches import Listener
+from corral.wire.data import ACL
+
+QUEUED_MAX: Final = 100_000
+
+T = TypeVar("T")
+
+
+class Listeners:
+    """The thread that runs listeners. lost: how many events a full queue has cost."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any] | None] = queue.SimpleQueue()
+        self._wrapped: dict[Callable[[Any], object], Callable[[Any], None]] = {}
+        self._thread = threading.Thread(target=self._run, name="corral-listeners", daemon=True)
+        self._thread.start()
+        self.lost = 0
+
+    def wrap(self, listener: Callable[[Any], object] | None) -> Any:
+        """Return what hands events to the thread: the same for the same listener."""
+        if listener is None:
+            return None
+        wrapped = self._wrapped.get(listener)
+        if wrapped is None:
+
+            def wrapped(event: Any) -> None:
+                self._put(listener, event)
+
+            self._wrapped[listener] = wrapped
+        return wrapped
+
+    def _put(self, listener: Callable[[Any], object], event: Any) -> None:
+        if self._queue.qsize() >= QUEUED_MAX:
+            if not self.lost:
+                self._log.error("listeners are too slow; events are lost from here on", waiting=QUEUED_MAX)
+            self.lost += 1
+            return
+        self._queue.put((listener, event))
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            listener, event = item
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to stop telling the others.
+                self._log.error("a listener failed", listener=repr(listener), told=str(event), why=repr(error))
+
+    def stop(self) -> None:
+        """Run what is queued, and end."""
+        self._queue.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+
+
+class BlockingClient:
+    """The life of a blocking client. timeout: seconds until a call raises RequestTimeout, None for never.
+
+    The other parameters are those of the asyncio client.
+    """
+
+    def __init__(self, hosts: str, *, timeout: float | None = 30.0, **options: Any) -> None:
+        self._zk = AsyncClient(hosts, **options)
+        self._timeout = timeout
+        self._portal: Portal | None = None
+        self._listeners: Listeners | None = None
+
+    def start(self) -> Self:
+        """Connect. Raises RequestTimeout if no server grants a session in time."""
+        if self._portal is None:
+            self._portal = Portal("corral-client")
+            self._listeners = Listeners(self._zk.log)
+            self._zk.sink = self._portal.sink
+        try:
+            self._portal.call(None, self._zk.start)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def close(self, timeout: float = 5.0) -> None:
+        """End the session and the threads; after `timeout` seconds without the server's answer."""
+        if self._portal is None:
+            return
+        try:
+            self._portal.call(timeout + 1.0, self._zk.close, timeout)
+        except RequestTimeout:
+            pass
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        portal, self._portal = self._portal, None
+        listeners, self._listeners = self._listeners, None
+        if portal is not None:
+            portal.stop()
+        if listeners is not None:
+            listeners.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        portal = self._portal
+        if portal is None:
+            raise RuntimeError("the client is not started, or closed: use it in `with`, or call start()")
+        return portal.call(self._timeout, method, *args, **kwargs)
+
+    def _listener(self, listener: Callable[[Any], object] | None) -> Any:
+        return None if listener is None or self._listeners is None else self._listeners.wrap(listener)
+
+    # What is known, without asking.
+
+    @property
+    def state(self) -> State:
+        """How the client stands, judged by the clock at this moment."""
+        if self._portal is None:
+            return State.CLOSED
+        state: State = self._call(lambda: self._zk.state)
+        return state
+
+    @property
+    def session_id(self) -> int:
+        """The session's id, 0 if there is none."""
+        return self._zk.session_id
+
+    @property
+    def timeout_ms(self) -> int:
+        """The session's timeout in ms, as the server granted it."""
+        return self._zk.timeout_ms
+
+    @property
+    def last_zxid(self) -> int:
+        """The newest transaction that an answer has shown."""
+        return self._zk.last_zxid
+
+    def certain_for(self) -> float:
+        """Return for how many seconds the session is certain to go on, whatever happens; 0 if it is in doubt."""
+        seconds: float = self._call(self._zk.certain_for)
+        return seconds
+
+    def on_state(self, listener: Callable[[State], object]) -> Callable[[], None]:
+        """Have `listener(state)` called at each change, on the listeners' thread; return what ends that."""
+        forget: Callable[[], None] = self._call(self._zk.on_state, self._listener(listener))
+        return lambda: self._call(forget)
+
+    def wait_for(self, *states: State, timeout: float | None = None) -> State:
+        """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed."""
+        assert self._portal is not None
+        state: State = self._portal.call(None, self._zk.wait_for, *states, timeout=timeout)
+        return state
+
+    def forget_watch(self, path: str, listener: Listener) -> None:
+        """Let a listener of `get`, `exists` or `children` not be told any more."""
+        self._call(self._zk.forget_watch, path, self._listener(listener))
+
+    def transaction(self) -> BlockingTransaction:
+        """Return a list of operations to fill, of which all happen or none; see the asyncio client."""
+        return BlockingTransaction(self._zk.transaction(), self._call)
+
+    def watch(self, path: str, *, recursive: bool = False) -> BlockingStream[WatchEvent]:
+        """Return the changes of a znode, or of all below it too, as an iterator; `with` ends the watch."""
+        return BlockingStream(self._zk.watch(path, recursive=recursive), self._stream_call)
+
+    def states(self) -> BlockingStream[State]:
+        """Return the states from now on, as an iterator that begins with the present one."""
+        return BlockingStream(self._call(self._zk.states), self._stream_call)
+
+    def _stream_call(self, method: Callable[..., Any], *args: Any) -> Any:
+        if self._portal is None:
+            raise StopIteration
+        return self._portal.call(None, method, *args)
+
+
+class BlockingTransaction:
+    """A list of operations, committed by `commit` or at the end of the `with` block.
+
+    results: after the commit, of each operation: create a path (with a stat a pair), set a stat, the others None.
+    """
+
+    def __init__(self, inner: Transaction, call: Callable[..., Any]) -> None:
+        self._inner = inner
+        self._call = call
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    @property
+    def results(self) -> list[Result]:
+        """The results, once it is committed."""
+        return self._inner.results
+
+    def create(
+        self, path: str, data: bytes = b"", *, acl: Sequence[ACL] | None = None, ephemeral: bool = False,
+        sequence: bool = False, container: bool = False, ttl_ms: int | None = None, with_stat: bool = False,
+    ) -> Self:  # fmt: skip
+        """Make a znode; parameters as the client's `create`."""
+        self._inner.create(
+            path, data, acl=acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms,
+            with_stat=with_stat,
+        )  # fmt: skip
+        return self
+
+    def set(self, path: str, data: bytes, version: int = -1) -> Self:
+        """Give a znode new data. version: expected, -1 for any."""
+        self._inner.set(path, data, version)
+        return self
+
+    def delete(self, path: str, version: int = -1) -> Self:
+        """Delete a znode. version: expected, -1 for any."""
+        self._inner.delete(path, version)
+        return self
+
+    def check(self, path: str, version: int = -1) -> Self:
+        """Require that a znode is there. version: expected, -1 for any."""
+        self._inner.check(path, version)
+        return self
+
+    def commit(self) -> list[Result]:
+        """Do it. Raises TransactionFailed, and what any request raises."""
+        results: list[Result] = self._call(self._inner.commit)
+        return results
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+
+
+class BlockingStream(Generic[T]):
+    """An asynchronous stream as an iterator."""
+
+    def __init__(self, inner: Any, call: Callable[..., Any]) -> None:
+        self._inner = inner
+        self._call = call
+
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next item. Raises RequestTimeout after `timeout` seconds, StopIteration at the end."""
+        try:
+            item: T = self._call(self._inner.take, timeout)
+        except StopAsyncIteration:
+            raise StopIteration from None
+        return item
+
+    def close(self) -> None:
+        """End it."""
+        try:
+            self._call(self._inner.close)
+        except CorralError:
+            # With the client, the watch has gone too.
+            pass
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        return self.next()
+
+    def __enter__(self) -> Self:
+        self._call(self._inner.begin)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
