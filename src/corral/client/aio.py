@@ -36,7 +36,7 @@ from corral.client.streams import EventStream, StateStream
 from corral.client.transaction import Transaction, create_flags, read_results
 from corral.client.transport import Transport
 from corral.client.values import EventType, State, WatcherType, WatchEvent, WatchMode, ZnodeStat, access_list
-from corral.client.watches import PERSISTENT, RECURSIVE, Listener
+from corral.client.watches import KINDS_OF, PERSISTENT, RECURSIVE, Listener
 from corral.wire import opcodes
 from corral.wire.data import ACL
 
@@ -457,6 +457,17 @@ class AsyncClient:
         except (NoWatcher, ClientError):
             # The server has forgotten it already, or will not be told of it again.
             pass
+
+    async def remove_watches(self, path: str, kind: WatcherType = WatcherType.ANY, *, local: bool = False) -> None:
+        """End all watches of one kind at a znode, whoever they tell. local: here at least, without a server too.
+
+        Raises NoWatcher if the server has none.
+        """
+        full = self._full(path)
+        if not local or self.state.is_connected:
+            await self._run(self._calls.remove_watches(full, kind))
+        for each in KINDS_OF[kind]:
+            self._session.watches.discard(each, full)
 
     def forget_watch(self, path: str, listener: Listener) -> None:
         """Let a listener of `get`, `exists` or `children` not be told any more."""
