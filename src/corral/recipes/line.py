@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from corral.base.errors import NoNode
+from corral.base.errors import NoAuth, NoNode
 from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.values import WatchEvent
@@ -100,6 +100,10 @@ class Place:
         ahead = self._ahead(names)
         if not ahead:
             self._held = Held(self._zk, contender, self._identifier, self._on_event)
+            if self._held.state.is_over:
+                # The session ended between the answer and this look at the clock.
+                self._held = None
+                return None
         elif not wait:
             contender.remove()
             return ""
@@ -109,6 +113,10 @@ class Place:
                 await self._zk.children(ahead, self._on_event)
             except NoNode:
                 return None
+            except NoAuth:
+                # A stranger's, whose children nobody else may see; whether it exists everybody may.
+                if await self._zk.exists(ahead, self._on_event) is None:
+                    return None
         return ahead
 
     def _ahead(self, names: Iterable[str]) -> str:
