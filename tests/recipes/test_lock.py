@@ -279,7 +279,7 @@ def test_a_node_of_an_earlier_session_found_again_is_not_ours(hosts: str, path: 
 
 
 def test_a_predecessor_that_nobody_may_read_is_waited_for(hosts: str, path: str) -> None:
-    """Whether a node exists everybody may ask."""
+    """Its deletion is seen by the children of the line."""
 
     async def main() -> None:
         async with corral.connect(hosts) as zk, corral.connect(hosts, auth=[("digest", b"a:b")]) as other:

@@ -86,7 +86,7 @@ class Place:
                 self._zk.forget_watch(ahead, self._on_event)
 
     async def _look(self, wait: bool) -> str | None:
-        """Look once; return whom to wait for, "" if there is nothing to wait for, None to look again."""
+        """Look once; return the path that tells of our turn, "" if there is nothing to wait for, None to look again."""
         contender = self._contender
         try:
             is_ours, names = await asyncio.gather(
@@ -114,9 +114,12 @@ class Place:
             except NoNode:
                 return None
             except NoAuth:
-                # A stranger's, whose children nobody else may see; whether it exists everybody may.
-                if await self._zk.exists(ahead, self._on_event) is None:
+                # A stranger's that we may not read, nor watch: the line itself tells when it goes.
+                names = await self._zk.children(contender.directory, self._on_event)
+                if ahead[ahead.rfind("/") + 1 :] not in names:
+                    self._zk.forget_watch(contender.directory, self._on_event)
                     return None
+                return contender.directory
         return ahead
 
     def _ahead(self, names: Iterable[str]) -> str:
