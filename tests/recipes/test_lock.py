@@ -12,6 +12,7 @@ import corral
 from corral.client.transaction import TransactionFailed
 from corral.client.values import CREATOR_ALL, State
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
+from corral.recipes.guard import Guard
 from corral.recipes.held import HoldState
 from corral.recipes.lock import Lock, Style
 from corral.wire.opcodes import CREATE2, DELETE, EXISTS, GET_CHILDREN, MULTI
@@ -367,6 +368,36 @@ def test_a_holder_whose_session_expired_is_told_and_its_block_ended(hosts: str, 
 
 async def _there(zk: corral.AsyncClient, path: str) -> bool:
     return not await _is_empty(zk, path)
+
+
+def test_a_listener_that_fails_keeps_nobody_in_the_dark(hosts: str, path: str) -> None:
+    """Its error goes to the loop's handler, and the block is ended all the same."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            faults: list[str] = []
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context["message"]))
+
+            def fail(state: HoldState) -> None:
+                raise ValueError(state)
+
+            async def hold() -> None:
+                held = await Lock(zk, path).acquire()
+                held.on_change(fail)
+                guard = Guard(held, cancels=True)
+                try:
+                    await other.delete(held.path)
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError as error:
+                    await guard.end(error)
+
+            with pytest.raises(HoldLost):
+                await asyncio.create_task(hold())
+
+            assert len(faults) == 1
+            assert "told LOST" in faults[0]
+
+    run(main())
 
 
 def test_a_block_may_ask_not_to_be_ended(hosts: str, path: str) -> None:
