@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
 import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
-
-import structlog
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from corral.base.errors import BadArguments, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
+from corral.base.log import to_logging
 from corral.base.paths import validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
@@ -42,6 +40,18 @@ from corral.client.watches import PERSISTENT, RECURSIVE, Listener
 from corral.wire import opcodes
 from corral.wire.data import ACL
 
+
+class Observer(Protocol):
+    """Who is shown what a client does.
+
+    asked: a request left or waits to leave: its opcode, path, size in bytes without its header, and the future of its
+    result. changed: the client's state is another one now.
+    """
+
+    def asked(self, op: int, path: str, size: int, future: asyncio.Future[Any]) -> None: ...
+    def changed(self, state: State) -> None: ...
+
+
 T = TypeVar("T")
 PATHS_KNOWN_MAX: Final = 4096
 JUTE_MAXBUFFER: Final = 0xFFFFF
@@ -55,14 +65,15 @@ class AsyncClient:
     `timeout_ms`. read_only: whether a server without a quorum will do. auth: (scheme, credentials) shown on every
     connection. request_bytes_max: no larger request is sent; keep it at the servers' jute.maxbuffer. ssl_context: for
     TLS. connect_timeout: seconds that `start` waits for a session, None for ever. seed: of everything that is drawn by
-    chance. log: a structlog logger; the standard library's `corral.client` unless given.
+    chance. log: a structlog logger; the standard library's `corral.client` unless given. observer: is shown every
+    request and state; see `corral.client.telemetry`.
     """
 
     def __init__(
         self, hosts: str, *, session_timeout_ms: int = 10_000, read_only: bool = False,
         auth: Sequence[tuple[str, bytes]] = (), request_bytes_max: int = JUTE_MAXBUFFER,
         ssl_context: ssl.SSLContext | None = None, connect_timeout: float | None = 15.0, seed: int | None = None,
-        log: Any = None,
+        log: Any = None, observer: Observer | None = None,
     ) -> None:  # fmt: skip
         where = parse_connect_string(hosts)
         if session_timeout_ms <= 0:
@@ -75,7 +86,8 @@ class AsyncClient:
         self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
         self._ssl = ssl_context
         self._connect_timeout = connect_timeout
-        self.log = log if log is not None else _library_log()
+        self._observer = observer
+        self.log = log if log is not None else to_logging("corral.client")
         self._calls = Calls(len(self._chroot))
         self._paths: dict[str, bytes] = {}
         self._state_listeners: dict[Callable[[State], object], None] = {}
@@ -480,6 +492,8 @@ class AsyncClient:
         future: asyncio.Future[Any] = self.sink()
         call.sink = future
         self._session.submit(call)
+        if self._observer is not None:
+            self._observer.asked(call.op, self._shown(call.path), len(call.frame), future)
         if call.xid:
             self._transport.touch()
         else:
@@ -577,6 +591,8 @@ class AsyncClient:
             staying += [(p, True) for p in self._session.watches.staying(RECURSIVE)]
             if seen and staying:
                 self.spawn(self._catch_up(seen, staying))
+        if self._observer is not None:
+            self._observer.changed(state)
         for listener in list(self._state_listeners):
             self._tell(listener, state)
 
@@ -605,15 +621,6 @@ class AsyncClient:
         """Return who has to be told what a watch that stays has missed."""
         everyone = self._session.watches.staying_at(kind, path)
         return [each for each in everyone if (path, each) not in self._looks_itself]
-
-
-def _library_log() -> Any:
-    """Return a logger that speaks through the standard library's, so that a program decides what becomes of it."""
-    return structlog.wrap_logger(
-        logging.getLogger("corral.client"),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
-    )
 
 
 def _encoded(path: str) -> bytes:
