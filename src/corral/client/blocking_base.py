@@ -217,12 +217,11 @@ class BlockingTransaction:
 
     def create(
         self, path: str, data: bytes = b"", *, acl: Sequence[ACL] | None = None, ephemeral: bool = False,
-        sequence: bool = False, container: bool = False, ttl_ms: int | None = None, with_stat: bool = False,
+        sequence: bool = False, container: bool = False, ttl_ms: int | None = None,
     ) -> Self:  # fmt: skip
         """Make a znode; parameters as the client's `create`."""
         self._inner.create(
             path, data, acl=acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms,
-            with_stat=with_stat,
         )  # fmt: skip
         return self
 

@@ -21,7 +21,7 @@ _unpack_head: Final = struct.Struct(">i?i").unpack_from
 _unpack_int: Final = struct.Struct(">i").unpack_from
 _HEAD_BYTES: Final = 9
 
-Result = str | ZnodeStat | tuple[str, ZnodeStat] | None
+Result = str | ZnodeStat | None
 
 
 class TransactionFailed(CorralError):
@@ -42,7 +42,7 @@ class TransactionFailed(CorralError):
 class Transaction:
     """A list of operations, committed by `commit` or at the end of the `async with` block; see the client.
 
-    results: after the commit, of each operation: create a path (with a stat a pair), set a stat, the others None.
+    results: after the commit, of each operation: create a path, set a stat, the others None.
     """
 
     def __init__(self, calls: Calls, full: Callable[[str], bytes], run: Callable[[Call], Awaitable[Any]]) -> None:
@@ -58,12 +58,12 @@ class Transaction:
 
     def create(
         self, path: str, data: bytes = b"", *, acl: Sequence[ACL] | None = None, ephemeral: bool = False,
-        sequence: bool = False, container: bool = False, ttl_ms: int | None = None, with_stat: bool = False,
+        sequence: bool = False, container: bool = False, ttl_ms: int | None = None,
     ) -> Self:  # fmt: skip
-        """Make a znode; parameters as the client's `create`."""
+        """Make a znode; parameters as the client's `create`. Servers answer with its path alone."""
         flags = create_flags(ephemeral, sequence, container, ttl_ms)
         acls = OPEN if acl is None else list(acl)
-        call = self._calls.create(self._full(path), data, acls, flags, ttl_ms or 0, with_stat)
+        call = self._calls.create(self._full(path), data, acls, flags, ttl_ms or 0, False)
         return self._add(call, f"create {path}")
 
     def set(self, path: str, data: bytes, version: int = -1) -> Self:
