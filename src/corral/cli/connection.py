@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -30,16 +31,26 @@ class Connection:
     cert: str | None = None
     key: str | None = None
 
-    def client(self) -> AsyncClient:
-        """Make a client, not yet started. Raises UsageError, BadConnectString."""
-        return AsyncClient(
+    async def open(self) -> AsyncClient:
+        """Return a connected client. Raises UsageError, BadConnectString, RequestTimeout, AuthFailed."""
+        shown = [credentials(text) for text in self.auth]
+        client = AsyncClient(
             self.servers,
             session_timeout_ms=self.session_timeout_ms,
             read_only=self.read_only,
-            auth=[credentials(text) for text in self.auth],
             ssl_context=self._ssl_context(),
             log=configure("text", "error"),
+            connect_timeout=self.timeout_s,
         )
+        await client.start()
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                for scheme, token in shown:
+                    await client.add_auth(scheme, token)
+        except BaseException:
+            await client.close()
+            raise
+        return client
 
     def at(self, servers: str) -> Connection:
         """Return the same, for other servers."""

@@ -7,6 +7,7 @@ import click
 from corral import __version__
 from corral.cli.commands.serve import serve
 from corral.cli.commands.shell import shell
+from corral.cli.commands.transfer import export, import_
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,3 +23,5 @@ def version() -> None:
 
 main.add_command(serve)
 main.add_command(shell)
+main.add_command(export)
+main.add_command(import_)
