@@ -60,6 +60,10 @@ class WatchTable:
         """Tell whether anyone watches a path in that way."""
         return path in self._tables[kind]
 
+    def is_watched(self, path: bytes) -> bool:
+        """Tell whether anyone watches a path in any way."""
+        return any(path in table for table in self._tables)
+
     def discard(self, kind: int, path: bytes, listener: Listener | None = None) -> bool:
         """Strike out a listener, or all; tell whether none is left."""
         table = self._tables[kind]
