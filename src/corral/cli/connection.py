@@ -13,6 +13,7 @@ from corral.base.log import configure
 from corral.base.records import record
 from corral.cli.failures import UsageError
 from corral.client.aio import AsyncClient
+from corral.client.errors import RequestTimeout
 
 DEFAULT_SERVERS = "127.0.0.1:2181"
 SERVERS_VARIABLE = "CORRAL_CONNECT"
@@ -47,6 +48,11 @@ class Connection:
             async with asyncio.timeout(self.timeout_s):
                 for scheme, token in shown:
                     await client.add_auth(scheme, token)
+        except TimeoutError as error:
+            await client.close()
+            raise RequestTimeout(
+                f"{client.server} did not answer to the credentials in {self.timeout_s:g} s"
+            ) from error
         except BaseException:
             await client.close()
             raise
