@@ -59,7 +59,7 @@ class Session:
 
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
     last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
-    was lost or the client was closed.
+    was lost or the client was closed. connections: how many there have been.
     """
 
     def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False) -> None:
@@ -75,6 +75,7 @@ class Session:
         self.sent_at = 0
         self.server: Host | None = None
         self.why = ""
+        self.connections = 0
         self.watches = WatchTable()
         self.effects: list[Effect] = []
         self._auth: list[bytes] = []
@@ -153,6 +154,7 @@ class Session:
     def opened(self, now: int) -> None:
         """Say hello: there is a connection."""
         self._is_open = True
+        self.connections += 1
         self._rest = []
         self._marks.clear()
         self._marked = self._xid
