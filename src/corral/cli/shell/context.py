@@ -61,11 +61,9 @@ class Context:
     async def connect(self, servers: str | None = None) -> None:
         """Connect, in place of an earlier connection. Raises what a connection fails with."""
         connection = self.connection if servers is None else self.connection.at(servers)
-        client = connection.client()
         await self.close()
+        self._zk = await connection.open()
         self.connection = connection
-        await client.start()
-        self._zk = client
 
     async def close(self) -> None:
         """End the session, if there is one."""
