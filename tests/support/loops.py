@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from corral.client.aio import AsyncClient
-from corral.client.effects import Connect
+from corral.client.errors import ClientError
 from corral.client.values import State
 
 T = TypeVar("T")
@@ -35,22 +35,17 @@ async def until(is_true: Callable[[], bool | Awaitable[bool]]) -> None:
 
 async def expire(zk: AsyncClient, hosts: str) -> None:
     """End a client's session behind its back, as the server does when its time is over; await its next one."""
-    old = zk.session_id
-    other = AsyncClient(hosts)
-    other._session.id = zk._session.id
-    other._session.password = zk._session.password
-    other._session.zxid = zk._session.zxid
-    # Else it may take the session back before the end of it.
-    held: list[Connect] = []
-    transport: Any = zk._transport
-    transport.connect = held.append
-    try:
+    old, password = zk.session_id, zk._session.password
+    while zk.session_id == old:
+        other = AsyncClient(hosts)
+        other._session.id, other._session.password, other._session.zxid = old, password, zk._session.zxid
         await other.start()
         await other.close()
-    finally:
-        del transport.connect
-    for effect in held[-1:]:
-        transport.connect(effect)
+        try:
+            # The client may have taken its session back before the other one could close it.
+            await zk.sync()
+        except ClientError:
+            pass
     await until(lambda: zk.session_id not in (0, old) and zk.state is State.CONNECTED)
 
 

@@ -91,8 +91,9 @@ class Contender:
                 try:
                     made = await self._create()
                 except (ConnectionLoss, SessionLost) as error:
-                    made = await self._find() if error.outcome is Outcome.UNKNOWN else ()
-                if made and all(node.session_id == self._zk.session_id for node in made):
+                    is_unknown = error.outcome is Outcome.UNKNOWN or len(self._endings) > 1
+                    made = await self._find() if is_unknown else ()
+                if len(made) == len(self._endings) and {node.session_id for node in made} == {self._zk.session_id}:
                     self.nodes = made
                 elif made:
                     # Of a session that is over, or will be: it must not be taken for ours.
@@ -136,8 +137,10 @@ class Contender:
                     return (_owned(*made),)
                 work = self._zk.transaction()
                 for path in paths:
-                    work.create(path, self._data, acl=self._acl, ephemeral=True, sequence=True, with_stat=True)
-                return tuple(_owned(*result) for result in await work.commit() if isinstance(result, tuple))
+                    work.create(path, self._data, acl=self._acl, ephemeral=True, sequence=True)
+                names = [str(name) for name in await work.commit()]
+                stats = await asyncio.gather(*(self._zk.exists(name) for name in names))
+                return tuple(_owned(name, stat) for name, stat in zip(names, stats, strict=True) if stat is not None)
             except NoNode:
                 await make_parents(self._zk, self.directory, self._acl)
             except TransactionFailed as failed:
