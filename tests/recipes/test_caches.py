@@ -10,9 +10,10 @@ from tests.support.loops import expire, give_up_session, run, until
 from tests.support.proxy import Proxy
 
 import corral
+from corral.base.errors import Unimplemented
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
-from corral.client.values import State
+from corral.client.values import State, digest_acl
 from corral.recipes.cache import Cache
 from corral.recipes.children_cache import ChildrenCache
 from corral.recipes.errors import RecipeTimeout
@@ -340,6 +341,87 @@ def test_a_closed_client_ends_the_feeds(hosts: str, path: str) -> None:
         assert [change.type async for change in feed] == [ChangeType.STALE]
         with pytest.raises(ClientClosed):
             await cache.in_step()
+
+    run(main())
+
+
+@staying
+def test_what_may_not_be_read_is_named_and_hides_nothing(hosts: str, path: str, has_staying_watch: bool) -> None:
+    """It comes back when it may be read and something happens to it."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts, auth=[("digest", b"a:b")]) as owner:
+            await zk.create(path)
+            await owner.create(f"{path}/secret", b"s", acl=[digest_acl("a", "b")])
+            await zk.create(f"{path}/open")
+            async with TreeCache(zk, path, has_staying_watch=has_staying_watch) as cache:
+                assert list(cache.unreadable) == [f"{path}/secret"]
+                assert cache.children(path) == ["open"]
+
+                await zk.add_auth("digest", b"a:b")
+                if has_staying_watch:
+                    await owner.set(f"{path}/secret", b"t")
+                else:
+                    await owner.create(f"{path}/beside")
+                await until(lambda: "secret" in cache.children(path))
+
+                assert cache.unreadable == {}
+
+    run(main())
+
+
+def test_a_server_without_newer_requests_is_enough(hosts: str, path: str) -> None:
+    """Neither watches that stay nor reads of several: plain watches and single reads."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(hosts) as other, corral.connect(proxy.hosts) as zk:
+
+            async def refuse(*args: object, **kwargs: object) -> None:
+                raise Unimplemented("this server is old")
+
+            zk.add_watch = refuse  # type: ignore[method-assign, assignment]
+            zk.multi_read = refuse  # type: ignore[method-assign, assignment]
+            await other.create(f"{path}/a", make_parents=True)
+            async with TreeCache(zk, path, spread=0) as cache:
+                assert cache.children(path) == ["a"]
+                proxy.cut()
+                await other.create(f"{path}/b")
+                await until(lambda: cache.children(path) == ["a", "b"])
+
+    run(main())
+
+
+def test_reads_of_several_may_be_missing_alone(hosts: str, path: str) -> None:
+    """The watch stays, and each znode is read by itself."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+
+            async def refuse(*args: object, **kwargs: object) -> None:
+                raise Unimplemented("this server is old")
+
+            zk.multi_read = refuse  # type: ignore[method-assign, assignment]
+            await zk.create(f"{path}/a", b"1", make_parents=True)
+            async with TreeCache(zk, path) as cache:
+                assert cache.children(path) == ["a"]
+
+    run(main())
+
+
+def test_a_reload_waits_for_its_moment(hosts: str, path: str) -> None:
+    """The connection is back; the cache stays stale until its part of `spread` has passed, and closes at once."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            await zk.create(path)
+            async with NodeCache(zk, path, spread=3600, seed=1) as cache:
+                proxy.cut()
+                await until(lambda: zk.state is not State.CONNECTED)
+                await until(lambda: zk.state is State.CONNECTED)
+
+                with pytest.raises(RecipeTimeout, match=r"not in step within 0\.01 s"):
+                    await cache.in_step(0.01)
+                assert cache.data == b""
 
     run(main())
 
