@@ -13,7 +13,7 @@ import corral
 from corral.base.errors import Unimplemented
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
-from corral.client.values import State, digest_acl
+from corral.client.values import EventType, State, WatchEvent, digest_acl
 from corral.recipes.cache import Cache
 from corral.recipes.children_cache import ChildrenCache
 from corral.recipes.errors import RecipeTimeout
@@ -21,7 +21,7 @@ from corral.recipes.feed import Feed
 from corral.recipes.mirror import Change, ChangeType
 from corral.recipes.node_cache import NodeCache
 from corral.recipes.tree_cache import TreeCache
-from corral.wire.opcodes import ADD_WATCH, GET_DATA, MULTI_READ
+from corral.wire.opcodes import ADD_WATCH, GET_CHILDREN2, GET_DATA, MULTI_READ
 
 CREATED, CHANGED, DELETED = ChangeType.CREATED, ChangeType.CHANGED, ChangeType.DELETED
 staying = pytest.mark.parametrize("has_staying_watch", [True, False], ids=["staying watch", "plain watches"])
@@ -424,6 +424,52 @@ def test_a_reload_waits_for_its_moment(hosts: str, path: str) -> None:
                 assert cache.data == b""
 
     run(main())
+
+
+def test_a_reload_is_all_that_a_reconnect_costs(hosts: str, path: str) -> None:
+    """The client does not look for what the cache's watch missed, but does so for another watch at the same path."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(hosts) as other, corral.connect(proxy.hosts) as zk:
+            await other.create(path)
+            async with TreeCache(zk, path, spread=0) as cache:
+                feed = cache.changes()
+                proxy.cut()
+                await other.set(path, b"1")
+                await until_type(feed, ChangeType.IN_STEP)
+                assert proxy.requests[GET_CHILDREN2] == 0
+
+                seen: list[WatchEvent] = []
+                await zk.add_watch(path, seen.append, recursive=True)
+                proxy.shut()
+                await until(lambda: zk.state is not State.CONNECTED)
+                await other.set(path, b"2")
+                proxy.open()
+                await until_type(feed, ChangeType.IN_STEP)
+
+                await until(lambda: [event.type for event in seen] == [EventType.CHANGED])
+                assert cache.get(path).data == b"2"  # type: ignore[union-attr]
+
+    run(main())
+
+
+def test_too_many_changes_become_one_that_counts_them() -> None:
+    """What comes after it is complete again; a second overrun adds to the first."""
+    feed = Feed("/a", 3, lambda feed: None)
+    for n in range(5):
+        feed.put(Change(CREATED, f"/a/{n}"))
+    for n in range(5, 8):
+        feed.put(Change(CREATED, f"/a/{n}"))
+    feed.end()
+
+    async def rest() -> list[Change]:
+        return [change async for change in feed]
+
+    taken = run(rest())
+
+    assert taken[0].type is ChangeType.OVERRUN
+    assert taken[0].lost + len(taken) - 1 == 8
+    assert feed.waiting_max == 3
 
 
 @pytest.mark.interop
