@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from corral.base.errors import ZooKeeperError
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientError
 from corral.client.values import State
@@ -42,9 +43,11 @@ async def expire(zk: AsyncClient, hosts: str) -> None:
         await other.start()
         await other.close()
         try:
-            # The client may have taken its session back before the other one could close it.
-            await zk.sync()
-        except ClientError:
+            # A write is refused where a server has not cut the connection of a session that is over. One that is not
+            # refused shows that the client took its session back before the other could close it.
+            async with asyncio.timeout(1.0):
+                await zk.delete("/there-is-no-such-node")
+        except (ClientError, ZooKeeperError, TimeoutError):
             pass
     await until(lambda: zk.session_id not in (0, old) and zk.state is State.CONNECTED)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from corral.base.errors import ZooKeeperError
 from corral.client.blocking_base import BlockingClient
-from corral.client.values import ZnodeStat
+from corral.client.values import WatcherType, ZnodeStat
 from corral.client.watches import Listener
 from corral.wire.data import ACL
 
@@ -136,7 +136,7 @@ class Client(BlockingClient):
         return result
 
     def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None, container: bool = False) -> None:
-        """Make a znode and all its parents, as far as they are missing."""
+        """Make a znode and all its parents, as far as they are missing; "/" is the chroot."""
         self._call(self._zk.ensure_path, path, acl=acl, container=container)
 
     def set(self, path: str, data: bytes, version: int = -1) -> ZnodeStat:
@@ -185,3 +185,10 @@ class Client(BlockingClient):
     def remove_watch(self, path: str, listener: Listener | None = None, *, recursive: bool = False) -> None:
         """End what `add_watch` began, for one listener or for all."""
         self._call(self._zk.remove_watch, path, self._listener(listener), recursive=recursive)
+
+    def remove_watches(self, path: str, kind: WatcherType = WatcherType.ANY, *, local: bool = False) -> None:
+        """End all watches of one kind at a znode, whoever they tell. local: here at least, without a server too.
+
+        Raises NoWatcher if the server has none.
+        """
+        self._call(self._zk.remove_watches, path, kind, local=local)

@@ -22,7 +22,7 @@ import struct
 from collections import deque
 from typing import Final
 
-from corral.base.errors import AuthFailed, CorralError, Outcome, WireError
+from corral.base.errors import AuthFailed, CorralError, Outcome, SessionExpired, WireError
 from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, StateChanged
 from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, error_of
 from corral.client.hosts import Host, HostRound
@@ -58,7 +58,8 @@ class Session:
     """See the module. timeout_ms: asked for; `timeout` is what the server granted.
 
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
-    last one seen. read_only: whether a server without a quorum will do.
+    last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
+    was lost or the client was closed. connections: how many there have been.
     """
 
     def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False) -> None:
@@ -73,6 +74,8 @@ class Session:
         self.heard_at = 0
         self.sent_at = 0
         self.server: Host | None = None
+        self.why = ""
+        self.connections = 0
         self.watches = WatchTable()
         self.effects: list[Effect] = []
         self._auth: list[bytes] = []
@@ -90,6 +93,7 @@ class Session:
         self._is_open = False
         self._is_up = False
         self._is_paused = False
+        self._is_proven = False
         self._closing: Call | None = None
         self._rest: list[bytes] = []
         self._have = 0
@@ -104,8 +108,7 @@ class Session:
 
     def submit(self, call: Call) -> None:
         """Send a request, or keep it until there is a connection. Raises ClientClosed."""
-        if self._closing is not None or self.state is State.CLOSED:
-            raise ClientClosed("the client is closed")
+        self._require_open()
         if self._is_up:
             self._send(call)
         else:
@@ -113,8 +116,7 @@ class Session:
 
     def authenticate(self, scheme: str, token: bytes, call: Call) -> None:
         """Show credentials, now and on every later connection; `call` is answered when a server took them."""
-        if self._closing is not None or self.state is State.CLOSED:
-            raise ClientClosed("the client is closed")
+        self._require_open()
         call.op = AUTH
         call.frame = packet = encode(AuthPacket(0, scheme, token))
         self._auth.append(packet)
@@ -153,6 +155,7 @@ class Session:
     def opened(self, now: int) -> None:
         """Say hello: there is a connection."""
         self._is_open = True
+        self.connections += 1
         self._rest = []
         self._marks.clear()
         self._marked = self._xid
@@ -163,7 +166,8 @@ class Session:
 
     def failed(self, why: str, now: int) -> None:
         """Go on to the next server: no connection was made."""
-        if self.state is not State.CLOSED:
+        if self.state is not State.CLOSED and not self._is_open:
+            self.why = why
             self._judge(now)
             self._connect()
 
@@ -177,6 +181,7 @@ class Session:
             return
         if self.state is State.CLOSED:
             return
+        self.why = why
         self._judge(now)
         if self.state.is_connected:
             self._become(State.SUSPENDED)
@@ -281,6 +286,12 @@ class Session:
 
     # Inside.
 
+    def _require_open(self) -> None:
+        if self.state is State.CLOSED:
+            raise ClientClosed(self.why)
+        if self._closing is not None:
+            raise ClientClosed("the client is closed")
+
     def _send(self, call: Call) -> None:
         xid = self._xid = self._xid + 1 if self._xid < XID_MAX else 1
         call.xid = xid
@@ -297,6 +308,7 @@ class Session:
             call = self._in_flight[0]
             if call.xid != xid:
                 raise ProtocolError(f"expected reply {call.xid}, got {xid}")
+            call.zxid = zxid
             if zxid > 0:
                 self.zxid = zxid
             marks = self._marks
@@ -318,6 +330,9 @@ class Session:
                 self._finish(ClientClosed("the client is closed"))
                 return
             self.effects.append(call)
+            if err == SessionExpired.code:
+                # Some servers answer so on a connection that they leave open.
+                self._lose_connection("the server says that the session has ended", now)
         elif xid == XID_NOTIFICATION:
             event = _decode_event(data, at + 20, stop)[0]
             self._fire(event, zxid)
@@ -332,6 +347,10 @@ class Session:
 
     def _heard(self, at: int) -> None:
         self.heard_at = max(self.heard_at, at)
+        if not self._is_proven:
+            # Not by its hello alone: a server that hangs up behind it would be called again at once, for ever.
+            self._is_proven = True
+            self._hosts.reached()
         if self._is_paused and at >= self._paused_at:
             self._is_paused = False
             self._become(self._connected_as)
@@ -355,7 +374,7 @@ class Session:
             if call is not None:
                 self.effects.append(call)
             return
-        error = AuthFailed("the server refused the credentials")
+        error = AuthFailed("the client is closed: the server refused its credentials")
         if call is not None:
             call.error = error
             self.effects.append(call)
@@ -366,9 +385,7 @@ class Session:
         hello, at = _decode_hello(data, at, stop)
         if hello.timeout <= 0 or not hello.session_id:
             # It does not know the session any more.
-            self._hang_up()
-            self._lose("the server says that the session has ended")
-            self._connect()
+            self._lose_connection("the server says that the session has ended", now)
             return
         self.id = hello.session_id
         self.password = hello.passwd or NO_PASSWORD
@@ -378,7 +395,7 @@ class Session:
         self._ping_sent_at = 0
         self.heard_at = self._hello_at
         self._connected_as = State.READ_ONLY if at < stop and data[at] else State.CONNECTED
-        self._hosts.reached()
+        self._is_proven = False
         for packet in self._auth:
             self._out.append(_frame(XID_AUTH, AUTH, packet))
         waiting, self._waiting = self._waiting, deque()
@@ -435,6 +452,7 @@ class Session:
 
     def _lose(self, why: str) -> None:
         """End the session; the next hello asks for a new one."""
+        self.why = why
         self.id = 0
         self.password = NO_PASSWORD
         self._become(State.LOST)
@@ -480,6 +498,7 @@ class Session:
     def _finish(self, error: CorralError) -> None:
         """Close for good."""
         closing, self._closing = self._closing, None
+        self.why = str(error)
         self.effects.append(Disconnect(str(error)))
         self._hang_up()
         self.id = 0
