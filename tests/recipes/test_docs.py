@@ -20,4 +20,4 @@ def test_an_example_runs(example: str, hosts: str) -> None:
     """An example says where its server is; nothing else is changed."""
     assert "127.0.0.1:2181" in example
 
-    exec(compile(example.replace("127.0.0.1:2181", hosts), "example", "exec"), {"__name__": "example"})
+    exec(compile(example.replace("127.0.0.1:2181", hosts), "example", "exec"), {"__name__": "__main__"})

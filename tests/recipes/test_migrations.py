@@ -10,7 +10,8 @@ from tests.support.proxy import Proxy
 
 import corral
 from corral.base.errors import NoNode
-from corral.recipes.errors import RecipeTimeout
+from corral.client.transaction import Result, Transaction
+from corral.recipes.errors import HoldLost, RecipeTimeout
 from corral.recipes.migrations import (
     CreateNode,
     DeleteNode,
@@ -20,6 +21,7 @@ from corral.recipes.migrations import (
     Migrations,
     SetNode,
 )
+from corral.recipes.semaphore import Semaphore
 from corral.wire.opcodes import MULTI
 
 
@@ -125,6 +127,53 @@ def test_a_set_that_another_library_began_is_continued(hosts: str, path: str) ->
             began = Migration(old.name, old.operations, b"\x07" * 32)
 
             assert await Migrations(zk, f"{path}-meta", "app", [began, new]).run() == ["new"]
+
+    run(main())
+
+
+def test_curators_lock_is_waited_for(hosts: str, path: str) -> None:
+    """A semaphore of one lease, by the name of the set: nothing is done while another holds it."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as one, corral.connect(hosts) as two:
+            migrations = Migrations(one, f"{path}-meta", "app", steps(path), lock_path=f"{path}-lock")
+            async with Semaphore(two, f"{path}-lock/app", limit=1):
+                with pytest.raises(RecipeTimeout):
+                    await migrations.run(0.1)
+                assert await one.exists(path) is None
+
+            assert await migrations.run() == ["first", "second"]
+
+    run(main())
+
+
+def test_a_lost_lock_undoes_all(hosts: str, path: str) -> None:
+    """The lease is deleted by hand while the transaction is under way."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as one, corral.connect(hosts) as two:
+            migrations = Migrations(one, f"{path}-meta", "app", steps(path), lock_path=f"{path}-lock")
+            begin = one.transaction
+
+            def begin_late() -> Transaction:
+                work = begin()
+                if len(work) == 0:
+                    doomed = work.commit
+
+                    async def commit_late() -> list[Result]:
+                        if len(work) > 5:
+                            await two.delete_tree(f"{path}-lock/app/leases")
+                        return await doomed()
+
+                    work.commit = commit_late  # type: ignore[method-assign]
+                return work
+
+            one.transaction = begin_late  # type: ignore[method-assign]
+
+            with pytest.raises(HoldLost, match="nothing was changed"):
+                await migrations.run()
+
+            assert await two.exists(path) is None
 
     run(main())
 

@@ -28,7 +28,9 @@ from corral.client.transaction import Transaction, TransactionFailed
 from corral.client.values import ZnodeStat
 from corral.recipes.cache import READ_MAX
 from corral.recipes.contender import make_parents
-from corral.recipes.errors import RecipeError, RecipeTimeout
+from corral.recipes.errors import HoldLost, RecipeError, RecipeTimeout
+from corral.recipes.held import Held
+from corral.recipes.semaphore import Semaphore
 from corral.recipes.sequence import in_order
 from corral.wire.data import ACL
 
@@ -104,18 +106,22 @@ class Migrations:
     """See the module.
 
     path: under which the sets are kept. set_id: of this one. migrations: all of the set, those that were applied long
-    ago first; later versions of a program add to its end and change nothing else. acl: of what is kept.
+    ago first; later versions of a program add to its end and change nothing else. lock_path: under which Curator's
+    clients lock their runs; needed only where they run the same set. acl: of what is kept.
     """
 
     def __init__(
         self, zk: AsyncClient, path: str, set_id: str, migrations: Sequence[Migration], *,
-        acl: Sequence[ACL] | None = None,
+        lock_path: str | None = None, acl: Sequence[ACL] | None = None,
     ) -> None:  # fmt: skip
         if not set_id or "/" in set_id:
             raise ValueError(f"set id {set_id!r}: it must not be empty or contain /")
         self._zk = zk
         self._directory = f"{path.rstrip('/')}/{set_id}"
         self._migrations = list(migrations)
+        self._lock = None
+        if lock_path is not None:
+            self._lock = Semaphore(zk, f"{lock_path.rstrip('/')}/{set_id}", limit=1, acl=acl)
         self._acl = acl
 
     async def run(self, timeout: float | None = None) -> list[str]:
@@ -123,11 +129,17 @@ class Migrations:
 
         timeout: seconds for all of it, lost connections included, until RecipeTimeout; then it may have happened or
         not, and the next run finds out. Raises MigrationMismatch, MigrationFailed, RequestTooLarge if what is
-        outstanding does not fit into one request.
+        outstanding does not fit into one request, HoldLost if Curator's lock was lost meanwhile.
         """
         try:
             async with asyncio.timeout(timeout):
-                return await self._run()
+                if self._lock is None:
+                    return await self._run(None)
+                held = await self._lock.acquire()
+                try:
+                    return await self._run(held)
+                finally:
+                    await held.release()
         except TimeoutError as error:
             raise RecipeTimeout(f"{self._directory} was not migrated within {timeout} s") from error
 
@@ -139,7 +151,7 @@ class Migrations:
             return []
         return await self._digests(names)
 
-    async def _run(self) -> list[str]:
+    async def _run(self, held: Held | None) -> list[str]:
         token = uuid.uuid4().bytes
         asked: list[str] = []
         for _ in range(TRIES_MAX):
@@ -153,7 +165,7 @@ class Migrations:
                 if not outstanding:
                     return []
                 asked = [each.name for each in outstanding]
-                await self._apply(outstanding, token, stat)
+                await self._apply(outstanding, token, stat, held)
                 return asked
             except NoNode:
                 await make_parents(self._zk, self._directory, self._acl)
@@ -187,11 +199,16 @@ class Migrations:
                 digests.append(bytes(found[0]) if isinstance(found, tuple) else b"")
         return digests
 
-    async def _apply(self, outstanding: Sequence[Migration], token: bytes, stat: ZnodeStat) -> None:
-        work = self._zk.transaction()
+    async def _apply(
+        self, outstanding: Sequence[Migration], token: bytes, stat: ZnodeStat, held: Held | None
+    ) -> None:  # fmt: skip
+        if held is not None and held.state.is_over:
+            raise HoldLost(f"the lock of {self._directory} was lost; nothing was changed")
+        work = self._zk.transaction() if held is None else held.transaction()
+        guards = len(work)
         # Of several clients that have read the same version one alone gets past this.
         work.set(self._directory, token, stat.version)
-        owners = [""]
+        owners = [""] * len(work)
         for each in outstanding:
             for operation in each.operations:
                 _add(work, operation)
@@ -200,7 +217,9 @@ class Migrations:
         try:
             await work.commit()
         except TransactionFailed as failed:
-            if failed.index == 0:
+            if failed.index < guards:
+                raise HoldLost(f"the lock of {self._directory} was lost; nothing was changed") from failed
+            if failed.index == guards:
                 raise failed.error from failed
             raise MigrationFailed(owners[failed.index], str(failed), failed.error) from failed
 

@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 
 import structlog
 
-from corral.base.errors import BadVersion, NodeExists, NoNode, ZooKeeperError
+from corral.base.errors import BadVersion, CorralError, NodeExists, NoNode, ZooKeeperError
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
@@ -167,7 +167,8 @@ class Partitioner:
         items = self.leaving
         gone = [self._held.pop(item) for item in items]
         for item in items:
-            self._holders.pop(item).cancel()
+            if item in self._holders:
+                self._holders.pop(item).cancel()
         self._tell()
         await asyncio.gather(*(each.release(timeout) for each in gone))
         return items
@@ -223,7 +224,10 @@ class Partitioner:
 
     def _tell(self) -> None:
         for listener in list(self._listeners):
-            listener()
+            try:
+                listener()
+            except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to share out nothing more.
+                self._log.error("a listener failed", listener=repr(listener), why=repr(error))
 
     async def _keep(self) -> None:
         failures = 0
@@ -312,7 +316,7 @@ class Partitioner:
                 held = await lock.acquire()
             except ClientClosed:
                 return
-            except ZooKeeperError as error:
+            except CorralError as error:
                 self._log.warning("cannot acquire", item=item, why=str(error))
                 await asyncio.sleep(_PAUSE_S[1])
                 continue

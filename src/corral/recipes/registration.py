@@ -186,6 +186,9 @@ class Registration:
                             raise
         except TimeoutError as error:
             raise RecipeTimeout(f"{self.path} was not changed within {timeout} s") from error
+        finally:
+            if self._must_write:
+                self._wake.set()
 
     # How it is kept.
 
@@ -205,7 +208,10 @@ class Registration:
             return
         self._state = state
         for listener in list(self._listeners):
-            listener(state)
+            try:
+                listener(state)
+            except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to register nothing more.
+                self._log.error("a listener failed", listener=repr(listener), told=state.value, why=repr(error))
 
     async def _keep(self) -> None:
         failures = 0
@@ -364,7 +370,7 @@ class Registration:
                 return
             except (ClientClosed, NoNode):
                 return
-            except ClientError as error:
+            except (ClientError, BadVersion) as error:
                 self._log.debug("unregistering was interrupted", why=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
@@ -391,4 +397,4 @@ class Registration:
             is_ours = node is None and asked_after is not None and stat.czxid > asked_after
             is_ours = is_ours and (await self._zk.get(path))[0] == self._serializer.dumps(self.instance)
         if is_ours:
-            await self._zk.delete(path)
+            await self._zk.delete(path, stat.version)
