@@ -467,3 +467,24 @@ def test_a_failed_attempt_beside_an_open_connection_begins_no_second_one() -> No
     driver.session.failed("too late", driver.now)
 
     assert driver.said() == []
+
+
+def test_a_server_that_hangs_up_behind_its_hello_is_called_ever_less_often() -> None:
+    driver = Driver(servers=1)
+    delays = []
+    for _ in range(6):
+        driver.hello()
+        driver.session.closed("the test says so", driver.now)
+        delays += [effect.delay_ms for effect in driver.said() if isinstance(effect, Connect)]
+
+    assert delays[0] == 0
+    assert delays[-1] > 500
+
+    driver.hello()
+    driver.get()
+    driver.now += 1
+    driver.sent()
+    driver.reply(1, A)
+    driver.said()
+    driver.session.closed("the test says so", driver.now)
+    assert [effect.delay_ms for effect in driver.said() if isinstance(effect, Connect)] == [0]

@@ -100,6 +100,7 @@ class AsyncClient:
         self._transport: Transport
         self._is_started = False
         self._seen_zxid = 0
+        self._seen_over = 0
         self._known: dict[bytes, bool] = {}
         self._looks_itself: set[tuple[bytes, Listener]] = set()
 
@@ -611,13 +612,15 @@ class AsyncClient:
     def _changed(self, state: State) -> None:
         if state is State.SUSPENDED or state is State.LOST:
             self._seen_zxid = self._seen_zxid or self._session.zxid
+            self._seen_over = self._session.connections
             self.log.warning("connection suspended" if state is State.SUSPENDED else "session lost", server=self.server)
         elif state.is_connected:
             self.log.info("connected", server=self.server, session=f"0x{self._session.id & (1 << 64) - 1:x}")
             seen, self._seen_zxid = self._seen_zxid, 0
             staying = [(p, False) for p in self._session.watches.staying(PERSISTENT)]
             staying += [(p, True) for p in self._session.watches.staying(RECURSIVE)]
-            if seen and staying:
+            # After a mere pause, what happened comes over the connection that is still there.
+            if seen and staying and self._session.connections != self._seen_over:
                 self.spawn(self._catch_up(seen, staying))
         if self._observer is not None:
             self._observer.changed(state)

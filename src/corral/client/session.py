@@ -59,7 +59,7 @@ class Session:
 
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
     last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
-    was lost or the client was closed.
+    was lost or the client was closed. connections: how many there have been.
     """
 
     def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False) -> None:
@@ -75,6 +75,7 @@ class Session:
         self.sent_at = 0
         self.server: Host | None = None
         self.why = ""
+        self.connections = 0
         self.watches = WatchTable()
         self.effects: list[Effect] = []
         self._auth: list[bytes] = []
@@ -92,6 +93,7 @@ class Session:
         self._is_open = False
         self._is_up = False
         self._is_paused = False
+        self._is_proven = False
         self._closing: Call | None = None
         self._rest: list[bytes] = []
         self._have = 0
@@ -153,6 +155,7 @@ class Session:
     def opened(self, now: int) -> None:
         """Say hello: there is a connection."""
         self._is_open = True
+        self.connections += 1
         self._rest = []
         self._marks.clear()
         self._marked = self._xid
@@ -341,6 +344,10 @@ class Session:
 
     def _heard(self, at: int) -> None:
         self.heard_at = max(self.heard_at, at)
+        if not self._is_proven:
+            # Not by its hello alone: a server that hangs up behind it would be called again at once, for ever.
+            self._is_proven = True
+            self._hosts.reached()
         if self._is_paused and at >= self._paused_at:
             self._is_paused = False
             self._become(self._connected_as)
@@ -385,7 +392,7 @@ class Session:
         self._ping_sent_at = 0
         self.heard_at = self._hello_at
         self._connected_as = State.READ_ONLY if at < stop and data[at] else State.CONNECTED
-        self._hosts.reached()
+        self._is_proven = False
         for packet in self._auth:
             self._out.append(_frame(XID_AUTH, AUTH, packet))
         waiting, self._waiting = self._waiting, deque()

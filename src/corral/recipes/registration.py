@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import re
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -30,6 +29,7 @@ from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent, ZnodeStat
 from corral.recipes.contender import Owned, make_parents, remove
 from corral.recipes.errors import RecipeError, RecipeTimeout
+from corral.recipes.sequence import in_order, number_text
 from corral.recipes.service_instance import InstanceSerializer, ServiceInstance, ServiceType
 from corral.wire.data import ACL
 
@@ -327,10 +327,10 @@ class Registration:
             names = await self._zk.children(self._directory)
         except NoNode:
             return None
-        pattern = re.compile(re.escape(self.instance.id) + r"-?\d{9,10}")
-        for name in sorted(names):
-            if pattern.fullmatch(name):
-                path = f"{self._directory}/{name}"
+        name_id = self.instance.id
+        for each in in_order(names, (name_id,)):
+            if each.name == name_id + number_text(each.number):
+                path = f"{self._directory}/{each.name}"
                 stat = await self._zk.exists(path)
                 if stat is not None and stat.ephemeral_owner == session:
                     return Owned(path, stat.czxid, session)
