@@ -1,13 +1,14 @@
-"""A server for the command line's tests, and the command line in this process."""
+"""Servers for the command line's tests, and the command line in this process."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.support.servers import Process
+from tests.support.servers import Process, need_apache
 
 from corral.cli.main import main
 
@@ -15,11 +16,27 @@ Corral = Callable[..., Result]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def cli_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """Give a running Corral server."""
-    settings = {"extendedTypesEnabled": "true", "enforceQuota": "true"}
-    with Process("corral", tmp_path_factory.mktemp("cli"), **settings) as server:
+@pytest.fixture(
+    scope="session",
+    params=[
+        "corral",
+        pytest.param(
+            "apache",
+            marks=[
+                pytest.mark.interop,
+                pytest.mark.skipif(os.environ.get("CORRAL_INTEROP") != "1", reason="needs CORRAL_INTEROP=1"),
+            ],
+        ),
+    ],
+)
+def cli_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """Give a running server, one of each kind for all tests."""
+    kind: str = request.param
+    if kind == "apache":
+        need_apache()
+    prefix = "zookeeper." if kind == "apache" else ""
+    settings = {f"{prefix}extendedTypesEnabled": "true", f"{prefix}enforceQuota": "true"}
+    with Process(kind, tmp_path_factory.mktemp(f"cli-{kind}"), **settings) as server:
         yield server
 
 

@@ -23,7 +23,7 @@ from corral.cli.shell.completion import candidates
 from corral.cli.shell.context import Context
 from corral.cli.shell.interactive import is_secret
 
-WAIT_S = 20.0
+WAIT_S = 40.0
 # Keys such as Ctrl-C become signals on the terminal that controls a process.
 RICH = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from corral.cli.main import main; main()"
 PLAIN = f"import sys; sys.modules['prompt_toolkit'] = None; {RICH}"

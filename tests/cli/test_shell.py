@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Corral
+from tests.support.servers import Process
 
 from corral.cli.shell.session import COMMANDS
 from corral.cli.text import acl_text
@@ -110,6 +113,27 @@ def test_a_script_stops_at_its_first_failure_unless_told_to_go_on(corral: Corral
 
     assert (stopped.stdout, stopped.exit_code) == (f"Created {path}\n", 1)
     assert (kept_on.stdout, kept_on.exit_code) == (f"Created {path}/b\n", 1)
+
+
+def test_a_command_that_is_not_utf8_is_refused(shell: Corral, path: str) -> None:
+    done = shell(f"create {path} \udcff")
+
+    assert (done.stderr, done.exit_code) == ("the command is not UTF-8\n", 2)
+
+
+def test_a_reader_that_has_enough_is_no_error(cli_server: Process, shell: Corral, path: str) -> None:
+    shell(f"create {path}", *(f"create {path}/{'n' * 200}{number}" for number in range(400)))
+    command = [sys.executable, "-m", "corral", "shell", f"127.0.0.1:{cli_server.port}", "-c", f"ls -R {path}"]
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first = process.stdout.readline()
+    process.stdout.close()
+    with process.stderr as stderr:
+        said = stderr.read()
+
+    assert (first, said, process.wait(30)) == (f"{path}\n", "", 0)
 
 
 def test_errors_are_json_too(shell: Corral) -> None:

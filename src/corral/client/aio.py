@@ -465,10 +465,27 @@ class AsyncClient:
         Raises NoWatcher if the server has none.
         """
         full = self._full(path)
-        if not local or self.state.is_connected:
-            await self._run(self._calls.remove_watches(full, kind))
-        for each in KINDS_OF[kind]:
-            self._session.watches.discard(each, full)
+        watches = self._session.watches
+        there = [each for each in KINDS_OF[kind] if watches.has(each, full)]
+        try:
+            if not local or self.state.is_connected:
+                await self._run(self._calls.remove_watches(full, kind))
+        except MarshallingError:
+            # Before 3.9, servers know no way to take watches that stay alone. One left there tells nobody.
+            if not there:
+                raise NoWatcher(f"{path}: NoWatcher") from None
+            self._forget_watches(full, there)
+            if not watches.is_watched(full):
+                await self._run(self._calls.remove_watches(full, WatcherType.ANY))
+        self._forget_watches(full, there)
+
+    def _forget_watches(self, full: bytes, kinds: Sequence[int]) -> None:
+        watches = self._session.watches
+        for each in kinds:
+            watches.discard(each, full)
+        if not watches.has(PERSISTENT, full) and not watches.has(RECURSIVE, full):
+            self._known.pop(full, None)
+            self._looks_itself = {each for each in self._looks_itself if each[0] != full}
 
     def forget_watch(self, path: str, listener: Listener) -> None:
         """Let a listener of `get`, `exists` or `children` not be told any more."""

@@ -107,7 +107,8 @@ Run = Callable[[Context, Args], Awaitable[None]]
 @record
 class Command:
     """A command. usage: as zkCli has it. flags, valued: its options without and with a value. least, most: how many
-    arguments. is_endless: whether it has no timeout. choices: what its argument may be, unless it is a path.
+    arguments. is_endless: whether it may take as long as it takes, as all with -R may. choices: what its argument may
+    be, unless it is a path.
     """
 
     name: str
