@@ -6,6 +6,7 @@ Values under names that mean a secret are never written.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
@@ -44,6 +45,21 @@ def configure(
         structlog.WriteLogger(out), processors=processors, wrapper_class=structlog.stdlib.BoundLogger
     )
     return cast(structlog.stdlib.BoundLogger, logger.bind())
+
+
+def to_logging(name: str) -> structlog.stdlib.BoundLogger:
+    """Make a logger that hands its lines to Python's own logging, as `event key=value ...`, under `name`."""
+    processors: list[structlog.typing.Processor] = [structlog.stdlib.filter_by_level, _hide_secrets, _line]
+    logger = structlog.wrap_logger(
+        logging.getLogger(name), processors=processors, wrapper_class=structlog.stdlib.BoundLogger
+    )
+    return cast(structlog.stdlib.BoundLogger, logger.bind())
+
+
+def _line(_logger: Any, _method: str, event: Event) -> tuple[tuple[str, str], dict[str, Any]]:
+    """Spell an event for a logger that formats: its text is a value, so that no sign in it is taken for a format."""
+    values = "".join(f" {key}={_plain(value)}" for key, value in event.items() if key != "event")
+    return ("%s", f"{event['event']}{values}"), {}
 
 
 def _from_level(levels: tuple[str, ...]) -> structlog.typing.Processor:

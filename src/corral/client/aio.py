@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
 import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
-
-import structlog
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from corral.base.errors import BadArguments, MarshallingError, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
+from corral.base.log import to_logging
 from corral.base.paths import parent_of, validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
@@ -38,9 +36,21 @@ from corral.client.streams import EventStream, StateStream
 from corral.client.transaction import Transaction, create_flags, read_results
 from corral.client.transport import Transport
 from corral.client.values import EventType, State, WatcherType, WatchEvent, WatchMode, ZnodeStat, access_list
-from corral.client.watches import PERSISTENT, RECURSIVE, Listener
+from corral.client.watches import KINDS_OF, PERSISTENT, RECURSIVE, Listener
 from corral.wire import opcodes
 from corral.wire.data import ACL
+
+
+class Observer(Protocol):
+    """Who is shown what a client does.
+
+    asked: a request left or waits to leave: its opcode, path, size in bytes without its header, and the future of its
+    result. changed: the client's state is another one now.
+    """
+
+    def asked(self, op: int, path: str, size: int, future: asyncio.Future[Any]) -> None: ...
+    def changed(self, state: State) -> None: ...
+
 
 T = TypeVar("T")
 PATHS_KNOWN_MAX: Final = 4096
@@ -56,14 +66,15 @@ class AsyncClient:
     `timeout_ms`. read_only: whether a server without a quorum will do. auth: (scheme, credentials) shown on every
     connection. request_bytes_max: no larger request is sent; keep it at the servers' jute.maxbuffer. ssl_context: for
     TLS. connect_timeout: seconds that `start` waits for a session, None for ever. seed: of everything that is drawn by
-    chance. log: a structlog logger; the standard library's `corral.client` unless given.
+    chance. log: a structlog logger; the standard library's `corral.client` unless given. observer: is shown every
+    request and state; see `corral.client.telemetry`.
     """
 
     def __init__(
         self, hosts: str, *, session_timeout_ms: int = 10_000, read_only: bool = False,
         auth: Sequence[tuple[str, bytes]] = (), request_bytes_max: int = JUTE_MAXBUFFER,
         ssl_context: ssl.SSLContext | None = None, connect_timeout: float | None = 15.0, seed: int | None = None,
-        log: Any = None,
+        log: Any = None, observer: Observer | None = None,
     ) -> None:  # fmt: skip
         where = parse_connect_string(hosts)
         if session_timeout_ms <= 0:
@@ -76,7 +87,8 @@ class AsyncClient:
         self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
         self._ssl = ssl_context
         self._connect_timeout = connect_timeout
-        self.log = log if log is not None else _library_log()
+        self._observer = observer
+        self.log = log if log is not None else to_logging("corral.client")
         self._calls = Calls(len(self._chroot))
         self._paths: dict[str, bytes] = {}
         self._state_listeners: dict[Callable[[State], object], None] = {}
@@ -90,6 +102,7 @@ class AsyncClient:
         self._seen_zxid = 0
         self._seen_over = 0
         self._known: dict[bytes, bool] = {}
+        self._looks_itself: set[tuple[bytes, Listener]] = set()
 
     # Its life.
 
@@ -404,15 +417,23 @@ class AsyncClient:
 
     # Watches that stay.
 
-    async def add_watch(self, path: str, listener: Listener, *, recursive: bool = False) -> None:
+    async def add_watch(
+        self, path: str, listener: Listener, *, recursive: bool = False, catch_up: bool = True
+    ) -> None:  # fmt: skip
         """Have `listener(event)` called at every change of a znode, or of all below it too.
 
         The watch stays, also over reconnects and new sessions: what changed meanwhile is reported then, where a
-        deletion below a recursive watch shows as CHILD of its parent.
+        deletion below a recursive watch shows as CHILD of its parent. catch_up: whether to look for that, which asks
+        for every znode below; a listener that reads everything again by itself does without.
         """
         full = self._full(path)
         mode = WatchMode.RECURSIVE if recursive else WatchMode.PERSISTENT
         added = self._run(self._calls.add_watch(full, mode, listener))
+        if not catch_up:
+            self._looks_itself.add((full, listener))
+            await added
+            return
+        self._looks_itself.discard((full, listener))
         there = self._run(self._calls.exists(full, None))
         _, stat = await asyncio.gather(added, there)
         self._known[full] = stat is not None
@@ -421,6 +442,7 @@ class AsyncClient:
         """End what `add_watch` began, for one listener or for all."""
         full = self._full(path)
         kind = RECURSIVE if recursive else PERSISTENT
+        self._looks_itself = {each for each in self._looks_itself if each != (full, listener or each[1])}
         watches = self._session.watches
         if not watches.discard(kind, full, listener):
             return
@@ -436,6 +458,17 @@ class AsyncClient:
         except (NoWatcher, ClientError):
             # The server has forgotten it already, or will not be told of it again.
             pass
+
+    async def remove_watches(self, path: str, kind: WatcherType = WatcherType.ANY, *, local: bool = False) -> None:
+        """End all watches of one kind at a znode, whoever they tell. local: here at least, without a server too.
+
+        Raises NoWatcher if the server has none.
+        """
+        full = self._full(path)
+        if not local or self.state.is_connected:
+            await self._run(self._calls.remove_watches(full, kind))
+        for each in KINDS_OF[kind]:
+            self._session.watches.discard(each, full)
 
     def forget_watch(self, path: str, listener: Listener) -> None:
         """Let a listener of `get`, `exists` or `children` not be told any more."""
@@ -484,6 +517,8 @@ class AsyncClient:
         future: asyncio.Future[Any] = self.sink()
         call.sink = future
         self._session.submit(call)
+        if self._observer is not None:
+            self._observer.asked(call.op, self._shown(call.path), len(call.frame), future)
         if call.xid:
             self._transport.touch()
         else:
@@ -587,6 +622,8 @@ class AsyncClient:
             # After a mere pause, what happened comes over the connection that is still there.
             if seen and staying and self._session.connections != self._seen_over:
                 self.spawn(self._catch_up(seen, staying))
+        if self._observer is not None:
+            self._observer.changed(state)
         for listener in list(self._state_listeners):
             self._tell(listener, state)
 
@@ -594,6 +631,8 @@ class AsyncClient:
         """Tell the watches that stay of what happened while nobody could."""
         for path, recursive in staying:
             kind = RECURSIVE if recursive else PERSISTENT
+            if not self._in_the_dark(kind, path):
+                continue
             try:
                 events = await catch_up(
                     lambda call: self._run(call), self._calls, path, recursive, since, self._known.get(path, False)
@@ -606,17 +645,13 @@ class AsyncClient:
                 self._seen_zxid = self._seen_zxid or since
                 return
             for event, at, zxid in events:
-                for listener in self._session.watches.staying_at(kind, path):
+                for listener in self._in_the_dark(kind, path):
                     self._fire(Fire(listener, event, at, zxid))
 
-
-def _library_log() -> Any:
-    """Return a logger that speaks through the standard library's, so that a program decides what becomes of it."""
-    return structlog.wrap_logger(
-        logging.getLogger("corral.client"),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
-    )
+    def _in_the_dark(self, kind: int, path: bytes) -> list[Listener]:
+        """Return who has to be told what a watch that stays has missed."""
+        everyone = self._session.watches.staying_at(kind, path)
+        return [each for each in everyone if (path, each) not in self._looks_itself]
 
 
 def _encoded(path: str) -> bytes:

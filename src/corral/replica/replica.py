@@ -383,6 +383,16 @@ class Replica:
         self.reaper.step(now, wall)
         return len(expired) >= EXPIRED_PER_STEP or bool(self.fanout.waiting)
 
+    def expire(self, session_id: int, now: int) -> bool:
+        """End a session as if its time were over; False if there is none of that id, or it is ending already."""
+        session = self.tracker.sessions.get(session_id)
+        if session is None or session.is_closing:
+            return False
+        self.metrics.count("stale_sessions_expired")
+        self.log.info("session expired on demand", session=session_hex(session_id))
+        self.pipeline.close_session(session, None, 0, now, now + self.wall_offset)
+        return True
+
     def _report_quotas(self) -> None:
         over = self.tree.quotas.over_soft
         for path, kind, current, limit in over[:10]:

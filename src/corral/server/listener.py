@@ -58,7 +58,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop.add_reader(sock.fileno(), self._accept)
-        self._is_open = True
+        self.is_open = True
 
     @property
     def port(self) -> int:
@@ -68,8 +68,8 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening; accepted connections stay."""
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
 
@@ -101,5 +101,5 @@ class Listener:
         self._loop.call_later(1.0, self._again)
 
     def _again(self) -> None:
-        if self._is_open:
+        if self.is_open:
             self._loop.add_reader(self._sock.fileno(), self._accept)

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
 
@@ -32,6 +32,40 @@ class LogSettings:
     flush_delay_ms: int = 0
     poll_ms: int = 0
     batch_max: int = 1000
+
+
+class Disk(Protocol):
+    """Where a node appends its log. Made of (settings, on_synced, on_failed, log, warn_ms, inherited), as `LogDisk` is.
+
+    syncs, sync_ms_sum, sync_ms_max count the fsyncs; slow_syncs those that took too long.
+    """
+
+    syncs: int
+    sync_ms_sum: int
+    sync_ms_max: int
+    slow_syncs: int
+
+    @property
+    def waiting_since(self) -> float:
+        """Since when the oldest append waits to be on disk, in monotonic seconds; 0 if none does."""
+
+    async def start(self) -> None:
+        """Be ready for appends."""
+
+    def append(self, frames: list[bytes], first: int, last: int) -> None:
+        """Append frames with zxids `first` to `last`, and report when they are on disk."""
+
+    def roll(self) -> None:
+        """Let the next append start a new file."""
+
+    async def stop(self) -> None:
+        """Let what was handed over be written."""
+
+
+MakeDisk = Callable[
+    [LogSettings, Callable[[int], None], Callable[[str], None], Any, int, Sequence[int]],
+    Disk,
+]
 
 
 class LogDisk(asyncio.Protocol):

@@ -17,7 +17,7 @@ from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, Sna
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
 from corral.replica.replica import Replica
 from corral.server.datadir import DataDirectories, DataDirectory
-from corral.server.logdisk import LogDisk
+from corral.server.logdisk import Disk
 from corral.server.peers import Peer
 from corral.server.snapshotfile import SnapshotFile
 
@@ -37,7 +37,7 @@ class Node:
         self.commands: Any = None
         self.directories: DataDirectories | None = None
         self.listener: Any = None
-        self.disk: LogDisk | None = None
+        self.disk: Disk | None = None
         self.snapshots: SnapshotFile | None = None
         self.stopped: asyncio.Future[str] = self.loop.create_future()
         self._is_scheduled = False

@@ -10,7 +10,7 @@ import gc
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corral.base.errors import CorralError
 from corral.ops.registry import Registry
@@ -19,13 +19,12 @@ from corral.replica.fanout import Fanout
 from corral.replica.metrics import Metrics
 from corral.replica.replica import Replica
 from corral.replica.sessions import first_session_id
-from corral.server.admin.http import AdminServer
 from corral.server.admin.words import Commands
 from corral.server.audit import server_user, started_line, stopped_line
 from corral.server.audittrail import AuditTrail
 from corral.server.datadir import DataDirectories
 from corral.server.listener import Listener, listen
-from corral.server.logdisk import LogDisk, LogSettings
+from corral.server.logdisk import LogDisk, LogSettings, MakeDisk
 from corral.server.node import Node
 from corral.server.opening import open_database
 from corral.server.providers.digest import DigestProvider
@@ -35,17 +34,30 @@ from corral.server.snapshotfile import SnapshotFile
 from corral.store.retention import RollPolicy
 from corral.tree.access import Access, AuthProvider
 
+if TYPE_CHECKING:
+    from corral.server.admin.http import AdminServer
+
 
 class Server:
-    """A standalone server that can be started and stopped. audit: takes the audit log's lines, the log unless given."""
+    """A standalone server that can be started and stopped.
 
-    def __init__(self, config: Config, log: Any, audit: Callable[[str], object] | None = None) -> None:
+    audit: takes the audit log's lines, the log unless given. make_disk: makes what writes the transaction log.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        log: Any,
+        audit: Callable[[str], object] | None = None,
+        make_disk: MakeDisk = LogDisk,
+    ) -> None:
         self.config = config
         self.log = log
         self._write_audit = log.info if audit is None else audit
         self.node: Node
         self.listener: Listener
-        self.admin: AdminServer
+        self.admin: AdminServer | None = None
+        self._make_disk = make_disk
         self._directories: DataDirectories
         self._purging: asyncio.Task[None] | None = None
 
@@ -72,9 +84,13 @@ class Server:
             raise
         self.node.directories = self._directories
         self.node.commands = Commands(self.node)
-        self.admin = AdminServer(self.node, config, log)
-        # Before clients are let in: whoever sees the server answer finds all of it there.
-        await self.admin.start()
+        if config.admin_enabled or config.metrics_provider == "prometheus":
+            # Here, so that a server without it need not wait for a web framework's imports.
+            from corral.server.admin.http import AdminServer
+
+            self.admin = AdminServer(self.node, config, log)
+            # Before clients are let in: whoever sees the server answer finds all of it there.
+            await self.admin.start()
         self.node.start()
         self.listener = Listener(self.node, sock)
         self.node.listener = self.listener
@@ -112,7 +128,7 @@ class Server:
             self._directories.logs.dir, config.pre_alloc_bytes, config.txn_log_size_limit_bytes, config.force_sync,
             config.flush_delay_ms, config.write_queue_poll_ms, config.max_batch_size,
         )  # fmt: skip
-        node.disk = LogDisk(
+        node.disk = self._make_disk(
             settings, node.on_synced, node.on_disk_failed, log, config.fsync_warning_threshold_ms,
             self._directories.locks,
         )  # fmt: skip
@@ -153,7 +169,8 @@ class Server:
         """Stop listening, close the connections, put on disk what is queued."""
         self._audit(stopped_line(server_user()))
         self.listener.close()
-        await self.admin.stop()
+        if self.admin is not None:
+            await self.admin.stop()
         if self._purging is not None:
             self._purging.cancel()
         for conn in list(self.node.replica.connections):

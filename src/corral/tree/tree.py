@@ -95,7 +95,17 @@ class Tree:
         self._add(path, node, parent_path, parent_body)
 
     def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
-        """Take a node away; its parent gets `parent_body`."""
+        """Take a node away; its parent gets `parent_body`.
+
+        In a replay over a fuzzy snapshot it may have children: they are of a later node at that path, from transactions
+        that are still to come. They go with it, as they would otherwise hang in the air, and are made again in time.
+        """
+        if node.children:
+            for below in reversed(self.below(path)):
+                above = parent_of(below)
+                parent_of_it = self.nodes[above]
+                self.digest.removed(below, self.nodes[below], above, parent_of_it, parent_of_it.body)
+                self._remove(below, above, parent_of_it.body)
         self.digest.removed(path, node, parent_path, parent, parent_body)
         self._remove(path, parent_path, parent_body)
 
