@@ -22,7 +22,7 @@ import struct
 from collections import deque
 from typing import Final
 
-from corral.base.errors import AuthFailed, CorralError, Outcome, WireError
+from corral.base.errors import AuthFailed, CorralError, Outcome, SessionExpired, WireError
 from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, StateChanged
 from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, error_of
 from corral.client.hosts import Host, HostRound
@@ -330,6 +330,9 @@ class Session:
                 self._finish(ClientClosed("the client is closed"))
                 return
             self.effects.append(call)
+            if err == SessionExpired.code:
+                # Some servers answer so on a connection that they leave open.
+                self._lose_connection("the server says that the session has ended", now)
         elif xid == XID_NOTIFICATION:
             event = _decode_event(data, at + 20, stop)[0]
             self._fire(event, zxid)
