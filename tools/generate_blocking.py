@@ -47,7 +47,7 @@ JOBS = [
         "from collections.abc import Sequence\n\n"
         "from corral.base.errors import ZooKeeperError\n"
         "from corral.client.blocking_base import BlockingClient\n"
-        "from corral.client.values import ZnodeStat\n"
+        "from corral.client.values import WatcherType, ZnodeStat\n"
         "from corral.client.watches import Listener\n"
         "from corral.wire.data import ACL",
     ),

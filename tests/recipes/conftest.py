@@ -44,7 +44,8 @@ def recipe_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     if kind == "apache":
         need_apache()
     directory: Path = tmp_path_factory.mktemp(f"recipes-{kind}")
-    with Process(kind, directory, tickTime=str(TICK_MS), maxSessionTimeout="60000") as server:
+    types = {"zookeeper.extendedTypesEnabled" if kind == "apache" else "extendedTypesEnabled": "true"}
+    with Process(kind, directory, tickTime=str(TICK_MS), maxSessionTimeout="60000", **types) as server:
         yield server
 
 

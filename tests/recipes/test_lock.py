@@ -343,7 +343,7 @@ def test_a_holder_that_paused_beyond_its_timeout_is_lost_at_the_first_look(hosts
 
             assert held.state is HoldState.LOST
 
-            with pytest.raises(NotHeld):
+            with pytest.raises(HoldLost):
                 held.transaction()
 
     run(main())

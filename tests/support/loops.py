@@ -41,6 +41,10 @@ async def expire(zk: AsyncClient, hosts: str) -> None:
     other._session.zxid = zk._session.zxid
     await other.start()
     await other.close()
+    if zk.session_id == old and zk.state is State.CONNECTED:
+        # It was back just before the end. Apache tells such a connection nothing, the next one all.
+        zk._session._break("the test says so", zk._transport.clock())
+        zk._obey()
     await until(lambda: zk.session_id not in (0, old) and zk.state is State.CONNECTED)
 
 

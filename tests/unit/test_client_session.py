@@ -446,3 +446,24 @@ def test_whatever_happens_every_request_is_answered_once(steps: list[tuple[int, 
 
     assert len(answered) == len(set(map(id, answered))) == len(asked)
     assert all((call.value is None) != (call.error is None) for call in answered)
+
+
+def test_a_refused_session_leaves_no_connection_behind() -> None:
+    """A server that refuses and does not hang up would be heard beside the next one."""
+    driver = Driver()
+
+    driver.hello(session=0, timeout=0)
+
+    said = [type(effect) for effect in driver.said()]
+    assert said.index(Disconnect) < len(said) - 1 - said[::-1].index(Connect)
+
+
+def test_a_failed_attempt_beside_an_open_connection_begins_no_second_one() -> None:
+    """Schedule: 1. the connection is made; 2. its time to be made runs out before anybody looks."""
+    driver = Driver()
+    driver.said()
+    driver.session.opened(driver.now)
+
+    driver.session.failed("too late", driver.now)
+
+    assert driver.said() == []

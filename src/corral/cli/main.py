@@ -6,6 +6,7 @@ import click
 
 from corral import __version__
 from corral.cli.commands.serve import serve
+from corral.cli.commands.shell import shell
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,3 +21,4 @@ def version() -> None:
 
 
 main.add_command(serve)
+main.add_command(shell)

@@ -22,9 +22,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
-from corral.base.errors import BadArguments, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
+from corral.base.errors import BadArguments, MarshallingError, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
 from corral.base.log import to_logging
-from corral.base.paths import validate_path
+from corral.base.paths import parent_of, validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
 from corral.client.catchup import catch_up
@@ -35,8 +35,8 @@ from corral.client.session import Session
 from corral.client.streams import EventStream, StateStream
 from corral.client.transaction import Transaction, create_flags, read_results
 from corral.client.transport import Transport
-from corral.client.values import OPEN, EventType, State, WatcherType, WatchEvent, WatchMode, ZnodeStat
-from corral.client.watches import PERSISTENT, RECURSIVE, Listener
+from corral.client.values import EventType, State, WatcherType, WatchEvent, WatchMode, ZnodeStat, access_list
+from corral.client.watches import KINDS_OF, PERSISTENT, RECURSIVE, Listener
 from corral.wire import opcodes
 from corral.wire.data import ACL
 
@@ -56,6 +56,7 @@ T = TypeVar("T")
 PATHS_KNOWN_MAX: Final = 4096
 JUTE_MAXBUFFER: Final = 0xFFFFF
 _FRAME_HEAD_BYTES: Final = 8
+_TYPES: Final = {PERSISTENT: WatcherType.PERSISTENT, RECURSIVE: WatcherType.RECURSIVE}
 
 
 class AsyncClient:
@@ -100,6 +101,7 @@ class AsyncClient:
         self._is_started = False
         self._seen_zxid = 0
         self._known: dict[bytes, bool] = {}
+        self._looks_itself: set[tuple[bytes, Listener]] = set()
 
     # Its life.
 
@@ -124,6 +126,9 @@ class AsyncClient:
 
     async def close(self, timeout: float = 5.0) -> None:
         """End the session, and everything of this client; after `timeout` seconds without the server's answer."""
+        if self._pid != os.getpid():
+            # In a process that was forked off, the session is not this one's to end.
+            return
         if not self._is_started or self._session.state is State.CLOSED:
             self._end_tasks()
             return
@@ -225,7 +230,7 @@ class AsyncClient:
             if state in states:
                 future.set_result(state)
             elif state is State.CLOSED:
-                future.set_exception(ClientClosed("the client is closed"))
+                future.set_exception(ClientClosed(self._session.why or "the client is closed"))
 
         forget = self.on_state(look)
         try:
@@ -234,8 +239,9 @@ class AsyncClient:
                 return await future
         except TimeoutError as error:
             wanted = " or ".join(state.value for state in states)
+            why = f": {self._session.why}" if self._session.why else ""
             raise RequestTimeout(
-                f"not {wanted} within {timeout} s; the state is {self.state.value}, the last server {self.server}"
+                f"not {wanted} within {timeout} s; the state is {self.state.value}, the last server {self.server}{why}"
             ) from error
         finally:
             forget()
@@ -326,7 +332,7 @@ class AsyncClient:
         self, path: str, data: bytes, acl: Sequence[ACL] | None, flags: int, ttl_ms: int | None, make_parents: bool,
         has_stat: bool,
     ) -> Any:  # fmt: skip
-        acls = OPEN if acl is None else list(acl)
+        acls = access_list(acl)
         full = self._full_for_create(path, flags)
         for _ in range(4 if make_parents else 0):
             try:
@@ -337,21 +343,23 @@ class AsyncClient:
         return await self._run(self._calls.create(full, data, acls, flags, ttl_ms or 0, has_stat))
 
     async def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None, container: bool = False) -> None:
-        """Make a znode and all its parents, as far as they are missing."""
-        at = len(path)
+        """Make a znode and all its parents, as far as they are missing; "/" is the chroot."""
+        acls = access_list(acl)
+        flags = create_flags(False, False, container, None)
+        at = self._full(path)
         missing = []
-        while at > 0:
+        while at != b"/":
             try:
-                await self.create(path[:at], acl=acl, container=container)
+                await self._run(self._calls.create(at, b"", acls, flags, 0, False))
                 break
             except NodeExists:
                 break
             except NoNode:
-                missing.append(path[:at])
-                at = path.rfind("/", 0, at)
+                missing.append(at)
+                at = parent_of(at)
         for each in reversed(missing):
             try:
-                await self.create(each, acl=acl, container=container)
+                await self._run(self._calls.create(each, b"", acls, flags, 0, False))
             except NodeExists:
                 pass
 
@@ -383,14 +391,14 @@ class AsyncClient:
 
     def set_acl(self, path: str, acl: Sequence[ACL], version: int = -1) -> Awaitable[ZnodeStat]:
         """Give a znode another access list. version: expected of the list (aversion), -1 for any."""
-        return self._run(self._calls.set_acl(self._full(path), list(acl), version))
+        return self._run(self._calls.set_acl(self._full(path), access_list(acl), version))
 
     def transaction(self) -> Transaction:
         """Return a list of operations to fill, of which all happen or none.
 
         `async with zk.transaction() as t:` commits at the end of the block and raises if it is refused.
         """
-        return Transaction(self._calls, self._full, self._run)
+        return Transaction(self._calls, self._full, self._full_for_create, self._run)
 
     def reconfig(
         self, joining: str | None = None, leaving: str | None = None, members: str | None = None, from_config: int = -1
@@ -408,32 +416,58 @@ class AsyncClient:
 
     # Watches that stay.
 
-    async def add_watch(self, path: str, listener: Listener, *, recursive: bool = False) -> None:
+    async def add_watch(
+        self, path: str, listener: Listener, *, recursive: bool = False, catch_up: bool = True
+    ) -> None:  # fmt: skip
         """Have `listener(event)` called at every change of a znode, or of all below it too.
 
         The watch stays, also over reconnects and new sessions: what changed meanwhile is reported then, where a
-        deletion below a recursive watch shows as CHILD of its parent.
+        deletion below a recursive watch shows as CHILD of its parent. catch_up: whether to look for that, which asks
+        for every znode below; a listener that reads everything again by itself does without.
         """
         full = self._full(path)
         mode = WatchMode.RECURSIVE if recursive else WatchMode.PERSISTENT
         added = self._run(self._calls.add_watch(full, mode, listener))
+        if not catch_up:
+            self._looks_itself.add((full, listener))
+            await added
+            return
+        self._looks_itself.discard((full, listener))
         there = self._run(self._calls.exists(full, None))
-        await added
-        self._known[full] = await there is not None
+        _, stat = await asyncio.gather(added, there)
+        self._known[full] = stat is not None
 
     async def remove_watch(self, path: str, listener: Listener | None = None, *, recursive: bool = False) -> None:
         """End what `add_watch` began, for one listener or for all."""
         full = self._full(path)
         kind = RECURSIVE if recursive else PERSISTENT
-        if not self._session.watches.discard(kind, full, listener):
+        self._looks_itself = {each for each in self._looks_itself if each != (full, listener or each[1])}
+        watches = self._session.watches
+        if not watches.discard(kind, full, listener):
             return
+        if not watches.has(PERSISTENT, full) and not watches.has(RECURSIVE, full):
+            self._known.pop(full, None)
         try:
-            await self._run(
-                self._calls.remove_watches(full, WatcherType.RECURSIVE if recursive else WatcherType.PERSISTENT)
-            )
+            try:
+                await self._run(self._calls.remove_watches(full, _TYPES[kind]))
+            except MarshallingError:
+                # Before 3.9, servers know no way to take these watches alone. One left there tells nobody.
+                if not watches.is_watched(full):
+                    await self._run(self._calls.remove_watches(full, WatcherType.ANY))
         except (NoWatcher, ClientError):
             # The server has forgotten it already, or will not be told of it again.
             pass
+
+    async def remove_watches(self, path: str, kind: WatcherType = WatcherType.ANY, *, local: bool = False) -> None:
+        """End all watches of one kind at a znode, whoever they tell. local: here at least, without a server too.
+
+        Raises NoWatcher if the server has none.
+        """
+        full = self._full(path)
+        if not local or self.state.is_connected:
+            await self._run(self._calls.remove_watches(full, kind))
+        for each in KINDS_OF[kind]:
+            self._session.watches.discard(each, full)
 
     def forget_watch(self, path: str, listener: Listener) -> None:
         """Let a listener of `get`, `exists` or `children` not be told any more."""
@@ -473,8 +507,9 @@ class AsyncClient:
             raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
         if len(call.frame) > self._bytes_max:
             size = len(call.frame) + _FRAME_HEAD_BYTES
+            what = repr(call.path.decode()) if call.path else "several znodes"
             raise RequestTooLarge(
-                f"the request for {call.path.decode()!r} has {size} bytes, servers take {self._bytes_max + 8}; it was "
+                f"the request for {what} has {size} bytes, servers take {self._bytes_max + 8}; it was "
                 "not sent; raise jute.maxbuffer on every server, then request_bytes_max here"
             )
         assert self.sink is not None
@@ -518,11 +553,15 @@ class AsyncClient:
         raw = _encoded(path)
         is_sequential = flags in (2, 3, 6)
         validate_path(raw + b"1" if is_sequential else raw)
-        return self._chroot + raw
+        return self._chroot + raw if is_sequential or raw != b"/" else self._chroot or raw
 
     def _shown(self, path: bytes) -> str:
         """Return a path as the user knows it."""
-        return path[len(self._chroot) :].decode() or "/"
+        chroot = self._chroot
+        if path.startswith(chroot + b"/"):
+            return path[len(chroot) :].decode()
+        # The ensemble's configuration is seen from every chroot.
+        return "/" if path == chroot else path.decode()
 
     def _obey(self) -> None:
         """Do what the session wants, in order."""
@@ -589,6 +628,8 @@ class AsyncClient:
         """Tell the watches that stay of what happened while nobody could."""
         for path, recursive in staying:
             kind = RECURSIVE if recursive else PERSISTENT
+            if not self._in_the_dark(kind, path):
+                continue
             try:
                 events = await catch_up(
                     lambda call: self._run(call), self._calls, path, recursive, since, self._known.get(path, False)
@@ -601,8 +642,13 @@ class AsyncClient:
                 self._seen_zxid = self._seen_zxid or since
                 return
             for event, at, zxid in events:
-                for listener in self._session.watches.staying_at(kind, path):
+                for listener in self._in_the_dark(kind, path):
                     self._fire(Fire(listener, event, at, zxid))
+
+    def _in_the_dark(self, kind: int, path: bytes) -> list[Listener]:
+        """Return who has to be told what a watch that stays has missed."""
+        everyone = self._session.watches.staying_at(kind, path)
+        return [each for each in everyone if (path, each) not in self._looks_itself]
 
 
 def _encoded(path: str) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from corral.base.errors import ZooKeeperError
 from corral.client.blocking_base import BlockingClient
-from corral.client.values import ZnodeStat
+from corral.client.values import WatcherType, ZnodeStat
 from corral.client.watches import Listener
 from corral.wire.data import ACL
 
@@ -136,7 +136,7 @@ class Client(BlockingClient):
         return result
 
     def ensure_path(self, path: str, *, acl: Sequence[ACL] | None = None, container: bool = False) -> None:
-        """Make a znode and all its parents, as far as they are missing."""
+        """Make a znode and all its parents, as far as they are missing; "/" is the chroot."""
         self._call(self._zk.ensure_path, path, acl=acl, container=container)
 
     def set(self, path: str, data: bytes, version: int = -1) -> ZnodeStat:
@@ -173,14 +173,22 @@ class Client(BlockingClient):
         """Show credentials, now and on every later connection. Raises AuthFailed, which closes the client."""
         self._call(self._zk.add_auth, scheme, credentials)
 
-    def add_watch(self, path: str, listener: Listener, *, recursive: bool = False) -> None:
+    def add_watch(self, path: str, listener: Listener, *, recursive: bool = False, catch_up: bool = True) -> None:
         """Have `listener(event)` called at every change of a znode, or of all below it too.
 
         The watch stays, also over reconnects and new sessions: what changed meanwhile is reported then, where a
-        deletion below a recursive watch shows as CHILD of its parent.
+        deletion below a recursive watch shows as CHILD of its parent. catch_up: whether to look for that, which asks
+        for every znode below; a listener that reads everything again by itself does without.
         """
-        self._call(self._zk.add_watch, path, self._listener(listener), recursive=recursive)
+        self._call(self._zk.add_watch, path, self._listener(listener), recursive=recursive, catch_up=catch_up)
 
     def remove_watch(self, path: str, listener: Listener | None = None, *, recursive: bool = False) -> None:
         """End what `add_watch` began, for one listener or for all."""
         self._call(self._zk.remove_watch, path, self._listener(listener), recursive=recursive)
+
+    def remove_watches(self, path: str, kind: WatcherType = WatcherType.ANY, *, local: bool = False) -> None:
+        """End all watches of one kind at a znode, whoever they tell. local: here at least, without a server too.
+
+        Raises NoWatcher if the server has none.
+        """
+        self._call(self._zk.remove_watches, path, kind, local=local)

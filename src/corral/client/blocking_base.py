@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from corral.base.errors import CorralError
 from corral.client.aio import AsyncClient
-from corral.client.errors import RequestTimeout
+from corral.client.errors import ClientClosed, RequestTimeout
 from corral.client.portal import Portal
 from corral.client.transaction import Result, Transaction
 from corral.client.values import State, WatchEvent
@@ -32,25 +32,16 @@ class Listeners:
     def __init__(self, log: Any) -> None:
         self._log = log
         self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any] | None] = queue.SimpleQueue()
-        self._wrapped: dict[Callable[[Any], object], Callable[[Any], None]] = {}
         self._thread = threading.Thread(target=self._run, name="corral-listeners", daemon=True)
         self._thread.start()
         self.lost = 0
 
     def wrap(self, listener: Callable[[Any], object] | None) -> Any:
-        """Return what hands events to the thread: the same for the same listener."""
-        if listener is None:
-            return None
-        wrapped = self._wrapped.get(listener)
-        if wrapped is None:
+        """Return what hands events to the thread: equal for the same listener, so that it can be forgotten again."""
+        return None if listener is None else _HandOver(self, listener)
 
-            def wrapped(event: Any) -> None:
-                self._put(listener, event)
-
-            self._wrapped[listener] = wrapped
-        return wrapped
-
-    def _put(self, listener: Callable[[Any], object], event: Any) -> None:
+    def put(self, listener: Callable[[Any], object], event: Any) -> None:
+        """Have a listener told of an event."""
         if self._queue.qsize() >= QUEUED_MAX:
             if not self.lost:
                 self._log.error("listeners are too slow; events are lost from here on", waiting=QUEUED_MAX)
@@ -71,6 +62,28 @@ class Listeners:
         self._queue.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(5.0)
+
+
+class _HandOver:
+    """A listener, called on the listeners' thread."""
+
+    __slots__ = ("_listener", "_thread")
+
+    def __init__(self, thread: Listeners, listener: Callable[[Any], object]) -> None:
+        self._thread = thread
+        self._listener = listener
+
+    def __call__(self, event: Any) -> None:
+        self._thread.put(self._listener, event)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _HandOver) and self._listener == other._listener
+
+    def __hash__(self) -> int:
+        return hash(self._listener)
+
+    def __repr__(self) -> str:
+        return repr(self._listener)
 
 
 class BlockingClient:
@@ -102,6 +115,10 @@ class BlockingClient:
         """End the session and the threads; after `timeout` seconds without the server's answer."""
         if self._portal is None:
             return
+        if not self._portal.is_here:
+            # In a process that was forked off, the session is not this one's to end.
+            self._portal = self._listeners = None
+            return
         try:
             self._portal.call(timeout + 1.0, self._zk.close, timeout)
         except RequestTimeout:
@@ -128,7 +145,7 @@ class BlockingClient:
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         portal = self._portal
         if portal is None:
-            raise RuntimeError("the client is not started, or closed: use it in `with`, or call start()")
+            raise ClientClosed("the client is not started, or closed: use it in `with`, or call start()")
         return portal.call(self._timeout, method, *args, **kwargs)
 
     def _listener(self, listener: Callable[[Any], object] | None) -> Any:
@@ -200,7 +217,8 @@ class BlockingClient:
 class BlockingTransaction:
     """A list of operations, committed by `commit` or at the end of the `with` block.
 
-    results: after the commit, of each operation: create a path (with a stat a pair), set a stat, the others None.
+    results: after the commit, of each operation: create a path, set a stat, the others None. zxid: of the commit, which
+    is the czxid of every znode that it made; servers tell no stats of those.
     """
 
     def __init__(self, inner: Transaction, call: Callable[..., Any]) -> None:
@@ -215,13 +233,18 @@ class BlockingTransaction:
         """The results, once it is committed."""
         return self._inner.results
 
+    @property
+    def zxid(self) -> int:
+        """The commit's zxid, once it is committed."""
+        return self._inner.zxid
+
     def create(
         self, path: str, data: bytes = b"", *, acl: Sequence[ACL] | None = None, ephemeral: bool = False,
         sequence: bool = False, container: bool = False, ttl_ms: int | None = None,
     ) -> Self:  # fmt: skip
         """Make a znode; parameters as the client's `create`."""
         self._inner.create(
-            path, data, acl=acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms,
+            path, data, acl=acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms
         )  # fmt: skip
         return self
 

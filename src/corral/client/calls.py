@@ -175,7 +175,9 @@ class Calls:
         cut = self._chroot
 
         def read(buf: bytes, at: int, end: int) -> list[str]:
-            return [name[cut:] for name in _names(buf, at, end)[0]]
+            # The server takes the path for a mere prefix, which others than the chroot may have.
+            names = [name.encode() for name in _names(buf, at, end)[0]]
+            return [name[cut:].decode() for name in names if name.startswith(b"/", cut)]
 
         return Call(opcodes.GET_EPHEMERALS, encode(records.GetEphemeralsRequest(path)), read, False, path)
 

@@ -20,10 +20,10 @@ class Call:
 
     is_write: whether it may change something, so that its loss leaves the outcome unknown. watch: the listener to
     enter when it is answered: its kind where the znode exists, and where it does not (-1: in no table). sink: the
-    shell's.
+    shell's. zxid: the newest transaction that the server knew when it answered; a write's own.
     """
 
-    __slots__ = ("decode", "error", "frame", "is_write", "op", "path", "sink", "value", "watch", "xid")
+    __slots__ = ("decode", "error", "frame", "is_write", "op", "path", "sink", "value", "watch", "xid", "zxid")
 
     def __init__(
         self, op: int, payload: bytes, decode: Decode, is_write: bool, path: bytes = b"",
@@ -36,6 +36,7 @@ class Call:
         self.path = path
         self.watch = watch
         self.xid = 0
+        self.zxid = 0
         self.sink: Any = None
         self.value: Any = None
         self.error: Exception | None = None

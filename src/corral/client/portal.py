@@ -24,7 +24,7 @@ from corral.client.errors import ClientClosed, RequestTimeout, WrongProcess
 class Box:
     """Where one caller waits for one result; it stands in for a future. `abandon` makes it deaf."""
 
-    __slots__ = ("_done", "_lock", "error", "task", "value")
+    __slots__ = ("_done", "_lock", "_on_given_up", "error", "task", "value")
 
     def __init__(self) -> None:
         self._lock = lock = threading.Lock()
@@ -33,6 +33,7 @@ class Box:
         self.value: Any = None
         self.error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
+        self._on_given_up: Callable[[Any], object] | None = None
 
     def done(self) -> bool:
         """Tell whether nothing is to be put in any more."""
@@ -63,7 +64,15 @@ class Box:
         self._done = True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Do nothing: a caller that gives up says so by itself."""
+        """Have `callback` called on the loop if the caller gives up; a result is no news to anybody else."""
+        self._on_given_up = callback
+
+    def withdraw(self) -> None:
+        """Leave nothing running for a caller that has given up."""
+        if self.task is not None:
+            self.task.cancel()
+        if self._on_given_up is not None:
+            self._on_given_up(self)
 
 
 class Portal:
@@ -72,6 +81,7 @@ class Portal:
     def __init__(self, name: str) -> None:
         self._queue: deque[tuple[Box, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = deque()
         self._is_awake = False
+        self._is_stopped = False
         self._pid = os.getpid()
         self._loop = uvloop.new_event_loop()
         self._box: Box | None = None
@@ -81,7 +91,12 @@ class Portal:
     @property
     def is_mine(self) -> bool:
         """Whether this is the loop's own thread, where waiting for the loop would be for ever."""
-        return threading.current_thread() is self._thread
+        return threading.get_ident() == self._thread.ident
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that the portal was made in."""
+        return self._pid == os.getpid()
 
     def sink(self) -> Any:
         """Return where a request's result goes: the caller's own box, for the first request of a plain call."""
@@ -93,11 +108,18 @@ class Portal:
 
         timeout: seconds until RequestTimeout; the outcome is unknown then.
         """
+        if not self.is_here:
+            raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
+        if self.is_mine:
+            raise RuntimeError("the client's own thread cannot wait for the client")
         box = Box()
         self._queue.append((box, method, args, kwargs))
         if not self._is_awake:
             self._is_awake = True
             self._wake()
+        elif self._is_stopped:
+            # Maybe behind the last who emptied the queue.
+            raise ClientClosed("the client is closed")
         try:
             is_there = box.wait(timeout)
         except BaseException:
@@ -119,18 +141,12 @@ class Portal:
         """Leave nothing running for a caller that does not wait any more."""
         box.abandon()
         try:
-            self._loop.call_soon_threadsafe(lambda: box.task.cancel() if box.task is not None else None)
+            self._loop.call_soon_threadsafe(box.withdraw)
         except RuntimeError:
             # The loop is closed; nothing runs.
             pass
 
     def _wake(self) -> None:
-        if self._pid != os.getpid():
-            raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
-        if self.is_mine:
-            raise RuntimeError(
-                "a listener of a blocking client runs on the client's own thread, and cannot wait for it"
-            )
         try:
             self._loop.call_soon_threadsafe(self._drain)
         except RuntimeError:
@@ -141,6 +157,8 @@ class Portal:
         queue = self._queue
         while queue:
             box, method, args, kwargs = queue.popleft()
+            if box.done():
+                continue
             self._box = box
             try:
                 result = method(*args, **kwargs)
@@ -160,8 +178,9 @@ class Portal:
 
     def stop(self) -> None:
         """End the thread."""
-        if self._loop.is_closed():
+        if self._is_stopped or not self.is_here:
             return
+        self._is_stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         if not self.is_mine:
             self._thread.join()
@@ -172,6 +191,10 @@ class Portal:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         finally:
             self._loop.close()
 

@@ -58,7 +58,8 @@ class Session:
     """See the module. timeout_ms: asked for; `timeout` is what the server granted.
 
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
-    last one seen. read_only: whether a server without a quorum will do.
+    last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
+    was lost or the client was closed.
     """
 
     def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False) -> None:
@@ -73,6 +74,7 @@ class Session:
         self.heard_at = 0
         self.sent_at = 0
         self.server: Host | None = None
+        self.why = ""
         self.watches = WatchTable()
         self.effects: list[Effect] = []
         self._auth: list[bytes] = []
@@ -104,8 +106,7 @@ class Session:
 
     def submit(self, call: Call) -> None:
         """Send a request, or keep it until there is a connection. Raises ClientClosed."""
-        if self._closing is not None or self.state is State.CLOSED:
-            raise ClientClosed("the client is closed")
+        self._require_open()
         if self._is_up:
             self._send(call)
         else:
@@ -113,8 +114,7 @@ class Session:
 
     def authenticate(self, scheme: str, token: bytes, call: Call) -> None:
         """Show credentials, now and on every later connection; `call` is answered when a server took them."""
-        if self._closing is not None or self.state is State.CLOSED:
-            raise ClientClosed("the client is closed")
+        self._require_open()
         call.op = AUTH
         call.frame = packet = encode(AuthPacket(0, scheme, token))
         self._auth.append(packet)
@@ -163,7 +163,8 @@ class Session:
 
     def failed(self, why: str, now: int) -> None:
         """Go on to the next server: no connection was made."""
-        if self.state is not State.CLOSED:
+        if self.state is not State.CLOSED and not self._is_open:
+            self.why = why
             self._judge(now)
             self._connect()
 
@@ -177,6 +178,7 @@ class Session:
             return
         if self.state is State.CLOSED:
             return
+        self.why = why
         self._judge(now)
         if self.state.is_connected:
             self._become(State.SUSPENDED)
@@ -281,6 +283,12 @@ class Session:
 
     # Inside.
 
+    def _require_open(self) -> None:
+        if self.state is State.CLOSED:
+            raise ClientClosed(self.why)
+        if self._closing is not None:
+            raise ClientClosed("the client is closed")
+
     def _send(self, call: Call) -> None:
         xid = self._xid = self._xid + 1 if self._xid < XID_MAX else 1
         call.xid = xid
@@ -297,6 +305,7 @@ class Session:
             call = self._in_flight[0]
             if call.xid != xid:
                 raise ProtocolError(f"expected reply {call.xid}, got {xid}")
+            call.zxid = zxid
             if zxid > 0:
                 self.zxid = zxid
             marks = self._marks
@@ -355,7 +364,7 @@ class Session:
             if call is not None:
                 self.effects.append(call)
             return
-        error = AuthFailed("the server refused the credentials")
+        error = AuthFailed("the client is closed: the server refused its credentials")
         if call is not None:
             call.error = error
             self.effects.append(call)
@@ -366,9 +375,7 @@ class Session:
         hello, at = _decode_hello(data, at, stop)
         if hello.timeout <= 0 or not hello.session_id:
             # It does not know the session any more.
-            self._hang_up()
-            self._lose("the server says that the session has ended")
-            self._connect()
+            self._lose_connection("the server says that the session has ended", now)
             return
         self.id = hello.session_id
         self.password = hello.passwd or NO_PASSWORD
@@ -435,6 +442,7 @@ class Session:
 
     def _lose(self, why: str) -> None:
         """End the session; the next hello asks for a new one."""
+        self.why = why
         self.id = 0
         self.password = NO_PASSWORD
         self._become(State.LOST)
@@ -480,6 +488,7 @@ class Session:
     def _finish(self, error: CorralError) -> None:
         """Close for good."""
         closing, self._closing = self._closing, None
+        self.why = str(error)
         self.effects.append(Disconnect(str(error)))
         self._hang_up()
         self.id = 0

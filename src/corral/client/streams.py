@@ -91,9 +91,10 @@ class EventStream(_Stream[WatchEvent]):
     async def begin(self) -> None:
         """Set the watch, unless it is."""
         if not self._is_begun:
-            self._is_begun = True
             await self._client.add_watch(self._path, self._put, recursive=self._recursive)
-            self._forget = self._client.on_state(self._look)
+            self._is_begun = True
+            if self._forget is None:
+                self._forget = self._client.on_state(self._look)
 
     def _look(self, state: State) -> None:
         if state is State.CLOSED:

@@ -11,7 +11,7 @@ from corral.base.errors import CorralError, Outcome, RuntimeInconsistency, WireE
 from corral.client.calls import Calls
 from corral.client.effects import Call, nothing
 from corral.client.errors import error_of
-from corral.client.values import OPEN, ZnodeStat
+from corral.client.values import ZnodeStat, access_list
 from corral.wire import opcodes
 from corral.wire.client import CheckVersionRequest
 from corral.wire.data import ACL
@@ -42,16 +42,22 @@ class TransactionFailed(CorralError):
 class Transaction:
     """A list of operations, committed by `commit` or at the end of the `async with` block; see the client.
 
-    results: after the commit, of each operation: create a path, set a stat, the others None.
+    results: after the commit, of each operation: create a path, set a stat, the others None. zxid: of the commit, which
+    is the czxid of every znode that it made; servers tell no stats of those.
     """
 
-    def __init__(self, calls: Calls, full: Callable[[str], bytes], run: Callable[[Call], Awaitable[Any]]) -> None:
+    def __init__(
+        self, calls: Calls, full: Callable[[str], bytes], full_for_create: Callable[[str, int], bytes],
+        run: Callable[[Call], Awaitable[Any]],
+    ) -> None:  # fmt: skip
         self._calls = calls
         self._full = full
+        self._full_for_create = full_for_create
         self._run = run
         self._parts: list[Call] = []
         self._names: list[str] = []
         self.results: list[Result] = []
+        self.zxid = 0
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -60,10 +66,10 @@ class Transaction:
         self, path: str, data: bytes = b"", *, acl: Sequence[ACL] | None = None, ephemeral: bool = False,
         sequence: bool = False, container: bool = False, ttl_ms: int | None = None,
     ) -> Self:  # fmt: skip
-        """Make a znode; parameters as the client's `create`. Servers answer with its path alone."""
+        """Make a znode; parameters as the client's `create`."""
         flags = create_flags(ephemeral, sequence, container, ttl_ms)
-        acls = OPEN if acl is None else list(acl)
-        call = self._calls.create(self._full(path), data, acls, flags, ttl_ms or 0, False)
+        acls = access_list(acl)
+        call = self._calls.create(self._full_for_create(path, flags), data, acls, flags, ttl_ms or 0, False)
         return self._add(call, f"create {path}")
 
     def set(self, path: str, data: bytes, version: int = -1) -> Self:
@@ -90,7 +96,8 @@ class Transaction:
         if not self._parts:
             return []
         parts = [(call.op, call.frame) for call in self._parts]
-        answers = await self._run(self._calls.multi(parts, self._read, opcodes.MULTI))
+        call = self._calls.multi(parts, self._read, opcodes.MULTI)
+        answers = await self._run(call)
         failed = [index for index, answer in enumerate(answers) if isinstance(answer, ZooKeeperError)]
         if failed:
             guilty = next(
@@ -98,6 +105,7 @@ class Transaction:
             )
             raise TransactionFailed(guilty, self._names[guilty], answers)
         self.results = answers
+        self.zxid = call.zxid
         return self.results
 
     def _read(self, buf: bytes, at: int, end: int) -> list[Any]:

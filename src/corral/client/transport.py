@@ -25,7 +25,25 @@ def now_ms() -> int:
     return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 
-class Transport(asyncio.Protocol):
+class _Link(asyncio.Protocol):
+    """One connection. What comes of one that was given up goes nowhere: under TLS its end may come long after."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Transport) -> None:
+        self._owner = owner
+
+    def connection_made(self, transport: Any) -> None:
+        self._owner.made(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._owner.received(self, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.lost(self, exc)
+
+
+class Transport:
     """Connects, reads, writes and keeps time for `session`.
 
     obey: called when the session has effects. ssl_context: for TLS, None for plain TCP.
@@ -41,6 +59,7 @@ class Transport(asyncio.Protocol):
         self._ssl = ssl_context
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
+        self._link: _Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
@@ -73,11 +92,13 @@ class Transport(asyncio.Protocol):
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            data = self.session.take_output(self.clock())
-            if data:
-                transport.write(data)
+        transport, self._transport, self._link = self._transport, None, None
+        if transport is None:
+            return
+        if transport.get_write_buffer_size():
+            # A server that does not read would keep the socket open for as long as it likes.
+            transport.abort()
+        else:
             transport.close()
 
     async def _open(self, effect: Connect) -> None:
@@ -97,12 +118,15 @@ class Transport(asyncio.Protocol):
     async def _open_any(self, host: Host) -> None:
         # Looked up anew each time: a name may stand for another server by now.
         name = host.name if self._ssl is not None else None
-        await self._loop.create_connection(lambda: self, host.name, host.port, ssl=self._ssl, server_hostname=name)
+        await self._loop.create_connection(
+            lambda: _Link(self), host.name, host.port, ssl=self._ssl, server_hostname=name
+        )
 
-    # Coming in; what asyncio calls.
+    # Coming in.
 
-    def connection_made(self, transport: Any) -> None:
+    def made(self, link: _Link, transport: Any) -> None:
         """Say hello."""
+        self._link = link
         self._transport = transport
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -110,16 +134,18 @@ class Transport(asyncio.Protocol):
         self.session.opened(self.clock())
         self._settle()
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, link: _Link, data: bytes) -> None:
         """Pass on what was read."""
+        if link is not self._link:
+            return
         self.session.received(data, self.clock())
         self._settle()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def lost(self, link: _Link, exc: Exception | None) -> None:
         """Tell the session, unless it was the one to close."""
-        if self._transport is None:
+        if link is not self._link:
             return
-        self._transport = None
+        self._transport = self._link = None
         self.session.closed(str(exc) if exc is not None else "the server closed the connection", self.clock())
         self._settle()
 

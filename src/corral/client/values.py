@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import enum
 import hashlib
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from corral.base.errors import InvalidAcl
 from corral.wire.data import ACL, OPEN_ACL
 from corral.wire.opcodes import ALL_PERMS, READ
 
@@ -93,6 +95,23 @@ READ_ONLY_ACL: Final[list[ACL]] = [ACL(READ, "world", "anyone")]
 """Anyone may read."""
 CREATOR_ALL: Final[list[ACL]] = [ACL(ALL_PERMS, "auth", "")]
 """Whoever the creator has shown to be may do anything."""
+
+
+def access_list(acl: Sequence[ACL] | None) -> list[ACL]:
+    """Return an access list as it is sent, `OPEN` for None. Raises InvalidAcl, naming what is no entry."""
+    if acl is None:
+        return OPEN
+    if not isinstance(acl, list | tuple):
+        raise InvalidAcl(f"an access list must be a list of ACL, not {acl!r}")
+    for entry in acl:
+        if not (
+            isinstance(entry, ACL)
+            and isinstance(entry.perms, int)
+            and isinstance(entry.scheme, str)
+            and isinstance(entry.id, str)
+        ):
+            raise InvalidAcl(f"an entry of an access list must be ACL(perms, scheme, id), not {entry!r}")
+    return list(acl)
 
 
 def digest_acl(user: str, password: str, perms: int = ALL_PERMS) -> ACL:

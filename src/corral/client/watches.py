@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from corral.base.paths import ROOT
-from corral.client.values import EventType, WatchEvent
+from corral.client.values import EventType, WatcherType, WatchEvent
 from corral.wire.client import SetWatches, SetWatches2
 from corral.wire.opcodes import SET_WATCHES, SET_WATCHES2
 from corral.wire.schema import encode
@@ -23,6 +23,14 @@ CHILD: Final = 2
 PERSISTENT: Final = 3
 RECURSIVE: Final = 4
 KINDS: Final = 5
+KINDS_OF: Final = {
+    WatcherType.CHILDREN: (CHILD,),
+    WatcherType.DATA: (DATA, EXIST),
+    WatcherType.PERSISTENT: (PERSISTENT,),
+    WatcherType.RECURSIVE: (RECURSIVE,),
+    WatcherType.ANY: tuple(range(KINDS)),
+}
+"""The tables that a type of watches, as it is removed, stands for."""
 
 CHUNK_BYTES: Final = 128 << 10
 """How long the paths of one setWatches may be together, well below any server's `jute.maxbuffer`."""
@@ -51,6 +59,10 @@ class WatchTable:
     def has(self, kind: int, path: bytes) -> bool:
         """Tell whether anyone watches a path in that way."""
         return path in self._tables[kind]
+
+    def is_watched(self, path: bytes) -> bool:
+        """Tell whether anyone watches a path in any way."""
+        return any(path in table for table in self._tables)
 
     def discard(self, kind: int, path: bytes, listener: Listener | None = None) -> bool:
         """Strike out a listener, or all; tell whether none is left."""

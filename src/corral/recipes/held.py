@@ -126,10 +126,11 @@ class Held:
         """Return a transaction that happens only if it is still held when the server carries it out.
 
         Its first operations check the own nodes: their results are None, and TransactionFailed with an index among
-        them means that it is lost. Raises NotHeld if it is known to be over.
+        them means that it is lost. Raises HoldLost or NotHeld if it is known to be over.
         """
         if self.state.is_over:
-            raise NotHeld(f"{self.path} is {self._state.value}: nothing can be done in its name")
+            kind = HoldLost if self._state is HoldState.LOST else NotHeld
+            raise kind(f"{self.path} is {self._state.value}: nothing can be done in its name")
         work = self._zk.transaction()
         for node in self._nodes:
             work.check(node.path)
@@ -184,14 +185,22 @@ class Held:
 
         It is not held from the call on. Whatever happens, cancellation too, its node is removed in the background.
         """
-        if not self._state.is_over:
-            self._become(HoldState.RELEASED)
+        self.abandon()
         if self._removal is None or self._state is HoldState.LOST:
             return True
         await asyncio.wait({self._removal}, timeout=timeout)
         return self._removal.done()
 
+    def abandon(self) -> None:
+        """Give it back as `release` does, without waiting for the server's word."""
+        if not self._state.is_over:
+            self._become(HoldState.RELEASED)
+
     # Inside.
+
+    def watch(self) -> None:
+        """Set the watch on the own nodes, where nobody else has."""
+        self._look()
 
     def on_event(self, event: WatchEvent) -> None:
         """Take what the watch on the own node saw."""

@@ -121,8 +121,7 @@ class LineLock:
     @property
     def held(self) -> Held | None:
         """What the caller holds; None if nothing, or if it is lost."""
-        hold = self._holds.get(self._owner())
-        return hold.held if hold is not None and not hold.held.state.is_over else None
+        return self._holds_by(self._owner())
 
     async def contenders(self) -> list[Waiting]:
         """Return who holds the lock and who waits for it, in order of arrival, of any library."""
@@ -169,6 +168,10 @@ class LineLock:
             await self._release(self._owner(), guard.held, RELEASE_S)
 
     # Inside.
+
+    def _holds_by(self, owner: Hashable) -> Held | None:
+        hold = self._holds.get(owner)
+        return hold.held if hold is not None and not hold.held.state.is_over else None
 
     def _owner(self) -> Hashable:
         return current_owner() if self._scope == "task" else self

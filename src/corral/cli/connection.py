@@ -1,0 +1,102 @@
+"""The options by which a command finds its servers, and the client that they make."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from corral.base.log import configure
+from corral.base.records import record
+from corral.cli.failures import UsageError
+from corral.client.aio import AsyncClient
+
+DEFAULT_SERVERS = "127.0.0.1:2181"
+SERVERS_VARIABLE = "CORRAL_CONNECT"
+
+
+@record
+class Connection:
+    """Where and as whom to connect. timeout_s: for each request of a command, the connection included."""
+
+    servers: str = DEFAULT_SERVERS
+    timeout_s: float = 30.0
+    session_timeout_ms: int = 30_000
+    auth: tuple[str, ...] = ()
+    read_only: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    def client(self) -> AsyncClient:
+        """Make a client, not yet started. Raises UsageError, BadConnectString."""
+        return AsyncClient(
+            self.servers,
+            session_timeout_ms=self.session_timeout_ms,
+            read_only=self.read_only,
+            auth=[credentials(text) for text in self.auth],
+            ssl_context=self._ssl_context(),
+            connect_timeout=self.timeout_s,
+            log=configure("text", "error"),
+        )
+
+    def at(self, servers: str) -> Connection:
+        """Return the same, for other servers."""
+        rest = (self.timeout_s, self.session_timeout_ms, self.auth, self.read_only, self.ca, self.cert, self.key)
+        return Connection(servers, *rest)
+
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        if self.ca is None and self.cert is None:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"cannot read the certificates {self.ca or ''} {self.cert or ''}: {error}") from error
+        return context
+
+
+def credentials(text: str) -> tuple[str, bytes]:
+    """Read `scheme:credentials`. Raises UsageError."""
+    scheme, colon, token = text.partition(":")
+    if not colon or not scheme:
+        raise UsageError("credentials are written scheme:credentials, such as digest:user:password")
+    return scheme, token.encode()
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command the options of a connection; `connection_of` reads them from its arguments."""
+    options = (
+        click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=30.0,
+                     show_default=True, metavar="SECONDS", help="How long to wait for a connection or an answer."),
+        click.option("--session-timeout", "session_timeout_ms", type=click.IntRange(min=1), default=30_000,
+                     show_default=True, metavar="MS", help="The session's timeout to ask for."),
+        click.option("--auth", multiple=True, metavar="SCHEME:CREDENTIALS", envvar="CORRAL_AUTH",
+                     help="Credentials, such as digest:user:password; may be repeated. The variable CORRAL_AUTH, where "
+                          "other users of the machine do not see them."),
+        click.option("--read-only", is_flag=True, help="A server without a quorum will do."),
+        click.option("--ca", metavar="FILE", help="Use TLS; certificates that servers are checked against."),
+        click.option("--cert", metavar="FILE", help="Use TLS; this client's certificate."),
+        click.option("--key", metavar="FILE", help="The certificate's private key, if not in the same file."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command the option that names its servers, and all others of a connection."""
+    option = click.option(
+        "--server", "-s", "servers", envvar=SERVERS_VARIABLE, default=DEFAULT_SERVERS, show_default=True,
+        metavar="HOST:PORT,...", help=f"The servers, and a chroot if wanted: a:2181,b:2181/app. [{SERVERS_VARIABLE}]",
+    )  # fmt: skip
+    return option(connection_options(command))
+
+
+def connection_of(given: dict[str, Any]) -> Connection:
+    """Take the connection's options out of a command's arguments."""
+    names = ("servers", "timeout_s", "session_timeout_ms", "auth", "read_only", "ca", "cert", "key")
+    return Connection(**{name: given.pop(name) for name in names})

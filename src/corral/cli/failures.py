@@ -1,0 +1,72 @@
+"""How a command that talks to servers ends: exit codes, and errors as one sentence for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from corral.base import errors
+from corral.base.errors import CorralError, ZooKeeperError
+from corral.client.errors import BadConnectString, ClientError
+
+REFUSED: Final = 1
+"""The server refused a request, or what was asked for is not there."""
+USAGE: Final = 2
+"""The command was given wrongly; nothing was asked."""
+UNREACHABLE: Final = 3
+"""No server answered in time, or the session ended."""
+INTERRUPTED: Final = 130
+"""Stopped by Ctrl-C."""
+
+_SENTENCES: Final[dict[type[ZooKeeperError], str]] = {
+    errors.NoNode: "Node does not exist: {}",
+    errors.NodeExists: "Node already exists: {}",
+    errors.NotEmpty: "Node not empty: {}",
+    errors.NoAuth: "Insufficient permission: {}",
+    errors.BadVersion: "The version given is not the present one: {}",
+    errors.NoChildrenForEphemerals: "An ephemeral node cannot have children: {}",
+    errors.InvalidAcl: "The access list is not valid: {}",
+    errors.AuthFailed: "The server does not accept these credentials",
+    errors.NotReadOnly: "The server has no quorum, it is read-only now: {}",
+    errors.NoWatcher: "There is no such watch: {}",
+    errors.QuotaExceeded: "The quota is exceeded: {}",
+    errors.ReconfigDisabled: "The server does not allow reconfig; it needs reconfigEnabled=true",
+    errors.Unimplemented: "The server does not have this operation, or it is switched off: {}",
+    errors.EphemeralOnLocalSession: "A local session cannot have ephemeral nodes: {}",
+}
+
+
+class UsageError(CorralError):
+    """A command given wrongly; the message says what would be right."""
+
+
+class NotConnected(CorralError):
+    """A command that needs a connection where there is none."""
+
+
+class Missing(CorralError):
+    """What was asked for is not there."""
+
+
+def sentence_of(error: BaseException) -> str:
+    """Say in one sentence what went wrong."""
+    if isinstance(error, ZooKeeperError):
+        about = str(error).removesuffix(f": {type(error).__name__}")
+        return _SENTENCES.get(type(error), "{} (" + type(error).__name__ + ")").format(about)
+    return str(error) or type(error).__name__
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit code that an error ends a command with."""
+    if isinstance(error, UsageError | BadConnectString | errors.BadArguments | ValueError):
+        return USAGE
+    if isinstance(error, ClientError | NotConnected | TimeoutError):
+        return UNREACHABLE
+    return REFUSED
+
+
+def complain(error: BaseException) -> int:
+    """Print an error to standard error; return the exit code."""
+    click.echo(f"corral: {sentence_of(error)}", err=True)
+    return status_of(error)

@@ -1,0 +1,1 @@
+"""`corral shell`: zkCli's commands, with completion and history for people, and JSON and exit codes for scripts."""

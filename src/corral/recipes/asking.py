@@ -1,0 +1,124 @@
+"""Asking a server until it answers, waiting for what it tells, and making nodes whose parents may go again.
+
+What is asked here may be asked twice. Timeouts cover a whole call: `async with within(...)` around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from corral.base.errors import NodeExists, NoNode, Unimplemented
+from corral.client import retry
+from corral.client.aio import AsyncClient
+from corral.client.errors import ClientClosed, ClientError
+from corral.client.values import WatchEvent
+from corral.recipes.errors import ParentsVanish, RecipeTimeout
+from corral.wire.data import ACL
+
+T = TypeVar("T")
+PARENTS_MADE_MAX: Final = 8
+"""How often parents that vanish again are made before a creation fails."""
+_STEADILY: Final = retry.forever(0.02, 2.0)
+
+
+async def steadily(zk: AsyncClient, ask: Callable[[], Awaitable[T]]) -> T:
+    """Await `ask()`, again after each failure of the connection; it has to be something that may be done twice."""
+    return await zk.retry(_STEADILY, ask, is_idempotent=True)
+
+
+@asynccontextmanager
+async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
+    """Bound what is done inside. Raises RecipeTimeout, saying `what`, after `timeout` seconds."""
+    bound = asyncio.timeout(timeout)
+    try:
+        async with bound:
+            yield
+    except TimeoutError as error:
+        if not bound.expired():
+            raise
+        raise RecipeTimeout(f"{what} within {timeout} s") from error
+
+
+class Bell:
+    """A listener that somebody waits for: rung by events of any kind, also by the end of a session.
+
+    Clear it before looking, wait after: what happens in between is not missed.
+    """
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self, event: object = None) -> None:
+        """Wake whoever waits."""
+        self._rung.set()
+
+    def on_event(self, event: WatchEvent) -> None:
+        """Ring for a watch."""
+        self._rung.set()
+
+    def clear(self) -> None:
+        """Forget what has happened so far."""
+        self._rung.clear()
+
+    async def wait(self) -> None:
+        """Wait until it is rung."""
+        await self._rung.wait()
+
+
+async def with_parents(
+    zk: AsyncClient, path: str, create: Callable[[], Awaitable[T]], acl: Sequence[ACL] | None = None
+) -> T:
+    """Await `create()`, which makes `path`; make its parents whenever they are missing. Raises ParentsVanish."""
+    for _ in range(PARENTS_MADE_MAX):
+        try:
+            return await create()
+        except NoNode:
+            await make_parents(zk, path[: path.rfind("/")], acl)
+    raise ParentsVanish(f"the parents of {path} were made {PARENTS_MADE_MAX} times, and were gone again each time")
+
+
+async def make_parents(zk: AsyncClient, path: str, acl: Sequence[ACL] | None = None) -> None:
+    """Make a znode and all above it, as far as they are missing: containers, where the server has them."""
+    if not path:
+        return
+    try:
+        await steadily(zk, lambda: zk.ensure_path(path, acl=acl, container=True))
+    except Unimplemented:
+        await steadily(zk, lambda: zk.ensure_path(path, acl=acl))
+
+
+async def ensure(zk: AsyncClient, path: str, data: bytes = b"", acl: Sequence[ACL] | None = None) -> bool:
+    """Make a persistent znode; return False if it was there, which a lost reply may also look like."""
+    try:
+        await with_parents(zk, path, lambda: steadily(zk, lambda: zk.create(path, data, acl=acl)), acl)
+    except NodeExists:
+        return False
+    return True
+
+
+def remove_beside(zk: AsyncClient, path: str, session_id: int = 0) -> None:
+    """Delete a znode in the background, until the server says that it is gone or the client is closed.
+
+    session_id: delete it only if that session owns it; 0: whoever does.
+    """
+    work: Any = remove(zk, path, session_id)
+    zk.spawn(work)
+
+
+async def remove(zk: AsyncClient, path: str, session_id: int = 0) -> None:
+    """Delete a znode, however often that has to be asked; see `remove_beside`."""
+    while True:
+        try:
+            if session_id:
+                stat = await zk.exists(path)
+                if stat is None or stat.ephemeral_owner != session_id:
+                    return
+            await zk.delete(path)
+            return
+        except (NoNode, ClientClosed):
+            return
+        except ClientError:
+            await asyncio.sleep(0.05)

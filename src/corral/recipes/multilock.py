@@ -1,0 +1,116 @@
+"""Several locks at once: all of them or none.
+
+They are acquired in the order of their paths, whatever order they are given in, so that two that want the same locks
+never wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from types import TracebackType
+
+from corral.recipes.errors import NotHeld, RecipeTimeout
+from corral.recipes.guard import Guard
+from corral.recipes.held import Held
+from corral.recipes.lock import RELEASE_S, LineLock
+from corral.recipes.owner import current_owner
+
+
+class MultiLock:
+    """All of `locks` as one; the same parameters and manners as a `Lock`'s.
+
+    cancel_on_loss: whether `async with` ends its block with HoldLost when one of them is lost.
+    """
+
+    def __init__(self, locks: Sequence[LineLock], *, cancel_on_loss: bool = True) -> None:
+        if not locks:
+            raise ValueError("a MultiLock needs at least one lock")
+        self._locks = tuple(locks)
+        self._order = sorted(range(len(locks)), key=lambda index: (locks[index].path, index))
+        self._cancel_on_loss = cancel_on_loss
+        self._guards: dict[Hashable, list[list[Guard]]] = {}
+
+    async def acquire(self, timeout: float | None = None) -> tuple[Held, ...]:
+        """Acquire all; return what is held, in the order in which the locks were given.
+
+        timeout: seconds for all of them together. Raises RecipeTimeout, which leaves none of them held.
+        """
+        taken: dict[int, Held] = {}
+        try:
+            async with asyncio.timeout(timeout):
+                for index in self._order:
+                    taken[index] = await self._locks[index].acquire()
+        except BaseException as error:
+            await self._give_back(list(taken), 0)
+            if isinstance(error, TimeoutError):
+                raise RecipeTimeout(f"{len(taken)} of {len(self._locks)} locks came within {timeout} s") from error
+            raise
+        return tuple(taken[index] for index in range(len(self._locks)))
+
+    async def try_acquire(self, timeout: float | None = None) -> tuple[Held, ...] | None:
+        """Acquire all that are free, if all are; else None, and none of them is held."""
+        taken: dict[int, Held] = {}
+        is_whole = False
+        try:
+            async with asyncio.timeout(timeout):
+                for index in self._order:
+                    held = await self._locks[index].try_acquire()
+                    if held is None:
+                        return None
+                    taken[index] = held
+            is_whole = True
+        except TimeoutError as error:
+            raise RecipeTimeout(f"{len(taken)} of {len(self._locks)} locks came within {timeout} s") from error
+        finally:
+            if not is_whole:
+                await self._give_back(list(taken), 0)
+        return tuple(taken[index] for index in range(len(self._locks)))
+
+    async def release(self, timeout: float | None = None) -> bool:
+        """Give all back; returns False if the server has not said so for each within `timeout` seconds.
+
+        Raises NotHeld, after it has given back what is held.
+        """
+        return await self._give_back(self._order, timeout, is_strict=True)
+
+    async def __aenter__(self) -> tuple[Held, ...]:
+        held = await self.acquire()
+        guards = [Guard(each, cancels=self._cancel_on_loss) for each in held]
+        self._guards.setdefault(current_owner(), []).append(guards)
+        return held
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        owner = current_owner()
+        guards = self._guards[owner].pop()
+        if not self._guards[owner]:
+            del self._guards[owner]
+        raised: BaseException | None = None
+        try:
+            # The first guard began first, so it ends last: each takes back its own cancellation.
+            for guard in reversed(guards):
+                try:
+                    await guard.end(raised or error)
+                except BaseException as found:  # noqa: BLE001  # Raised below, when all have ended.
+                    raised = found
+        finally:
+            await self._give_back(self._order, RELEASE_S)
+        if raised is not None:
+            raise raised
+
+    async def _give_back(self, indexes: Sequence[int], timeout: float | None, *, is_strict: bool = False) -> bool:
+        # One after the other, as locks know their holder by its task; what is left of the time goes to each.
+        until = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        is_done = True
+        missing: NotHeld | None = None
+        for index in reversed(indexes):
+            left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
+            try:
+                is_done &= await self._locks[index].release(left)
+            except NotHeld as error:
+                missing = error
+        if missing is not None and is_strict:
+            raise missing
+        return is_done

@@ -1,0 +1,183 @@
+"""Double barriers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from kazoo.client import KazooClient
+from tests.support.loops import give_up_session, run, until
+from tests.support.proxy import Proxy
+
+import corral.client.aio as corral
+from corral.client.aio import AsyncClient
+from corral.recipes.double_barrier import BarrierBroken, DoubleBarrier
+from corral.recipes.errors import RecipeError
+from corral.wire import opcodes
+
+
+async def _members(zk: AsyncClient, path: str) -> list[str]:
+    return [name for name in await zk.children(path) if name != "ready"]
+
+
+def test_all_begin_and_end_together(hosts: str, path: str) -> None:
+    """Again and again with the same objects; nothing is left."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as a, corral.connect(hosts) as b:
+            barriers = [DoubleBarrier(zk, path, 3) for zk in (a, b, b)]
+            for _ in range(2):
+                early = [asyncio.ensure_future(barrier.enter()) for barrier in barriers[:2]]
+                await until(lambda: all(barrier._own for barrier in barriers[:2]))
+                assert not any(task.done() for task in early)
+                assert await barriers[2].enter()
+                assert await asyncio.gather(*early) == [True, True]
+
+                leaving = [asyncio.ensure_future(barrier.leave()) for barrier in barriers[:2]]
+                await a.sync(path)
+                assert not any(task.done() for task in leaving)
+                assert await barriers[2].leave()
+                assert await asyncio.gather(*leaving) == [True, True]
+            await until(lambda: not a._tasks and not b._tasks)
+            assert await a.children(path) == []
+
+    run(main())
+
+
+def test_a_timeout_leaves_no_member(hosts: str, path: str) -> None:
+    """Curator's stays and counts."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            assert not await DoubleBarrier(zk, path, 2).enter(timeout=0.1)
+            await until(lambda: not zk._tasks)
+
+            assert await zk.children(path) == []
+            assert len(zk._session.watches) == 0
+
+    run(main())
+
+
+def test_strangers_and_the_gate_do_not_count(hosts: str, path: str) -> None:
+    """Only ephemerals do."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            await zk.ensure_path(path + "/stranger")
+
+            assert not await DoubleBarrier(zk, path, 2).enter(timeout=0.1)
+
+    run(main())
+
+
+def test_a_gate_that_was_left_lets_nobody_through(hosts: str, path: str) -> None:
+    """Its members are gone: Curator's and kazoo's pass at once."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            await zk.ensure_path(path + "/ready")
+
+            assert not await DoubleBarrier(zk, path, 2).enter(timeout=0.1)
+
+    run(main())
+
+
+def test_a_lost_reply_makes_one_member(hosts: str, path: str) -> None:
+    """Curator's throws NodeExists there."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            await zk.create(path)
+            proxy.lose_reply(opcodes.CREATE)
+            barrier = DoubleBarrier(zk, path, 1)
+
+            assert await barrier.enter()
+
+            assert len(await _members(zk, path)) == 1
+            assert proxy.lost == 1
+
+    run(main())
+
+
+def test_a_member_without_a_node_is_told(hosts: str, path: str) -> None:
+    """It was deleted, or its session ended."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            barrier = DoubleBarrier(zk, path, 2)
+            entering = asyncio.ensure_future(barrier.enter())
+            await until(lambda: barrier._czxid > 0)
+            for name in await _members(other, path):
+                await other.delete(f"{path}/{name}")
+            with pytest.raises(BarrierBroken):
+                await entering
+
+            entering = asyncio.ensure_future(barrier.enter())
+            await until(lambda: len(zk._session.watches) >= 3)
+            await give_up_session(zk)
+            with pytest.raises(BarrierBroken):
+                await entering
+            assert not barrier.is_inside
+
+    run(main())
+
+
+def test_cancelled_at_any_moment_it_leaves_no_member(hosts: str, path: str) -> None:
+    """The node goes in the background."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            await zk.create(path)
+            for turns in range(20):
+                task = asyncio.ensure_future(DoubleBarrier(zk, path, 2).enter())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await until(lambda: not zk._tasks)
+
+            assert await zk.children(path) == []
+
+    run(main())
+
+
+def test_to_enter_twice_or_leave_first_is_an_error(hosts: str, path: str) -> None:
+    """The message says what to do."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            barrier = DoubleBarrier(zk, path, 1)
+            with pytest.raises(RecipeError, match="enter first"):
+                await barrier.leave()
+            assert await barrier.enter()
+            assert barrier.is_inside
+            with pytest.raises(RecipeError, match="leave first"):
+                await barrier.enter()
+
+    run(main())
+
+
+@pytest.mark.interop
+def test_kazoo_is_a_member(hosts: str, path: str) -> None:
+    """Both begin and end together."""
+
+    def kazoo() -> None:
+        client = KazooClient(hosts)
+        client.start()
+        try:
+            barrier = client.DoubleBarrier(path, 2, "kazoo")
+            barrier.enter()
+            barrier.leave()
+        finally:
+            client.stop()
+            client.close()
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            other = asyncio.ensure_future(asyncio.to_thread(kazoo))
+            barrier = DoubleBarrier(zk, path, 2)
+            assert await barrier.enter(timeout=10)
+            assert await barrier.leave(timeout=10)
+            await other
+
+    run(main())

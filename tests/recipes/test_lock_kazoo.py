@@ -1,0 +1,96 @@
+"""Locks and leases beside kazoo's on the same path."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from tests.support.loops import run, until
+
+import corral
+from corral.recipes.lease import NonBlockingLease
+from corral.recipes.lock import Lock, Style
+from corral.recipes.rwlock import ReadWriteLock
+
+kazoo_client = pytest.importorskip("kazoo.client")
+
+
+@pytest.fixture
+def kazoo(hosts: str) -> Iterator[object]:
+    """Give a started kazoo client."""
+    client = kazoo_client.KazooClient(hosts)
+    client.start(10)
+    yield client
+    client.stop()
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("style", "patterns"), [("kazoo", []), ("bridge", []), ("curator", ["lock-"]), ("bridge", ["lock-"])]
+)
+def test_kazoo_waits_for_us_and_we_for_kazoo(
+    hosts: str, path: str, kazoo: kazoo_client.KazooClient, style: Style, patterns: list[str]
+) -> None:
+    """Either way nobody takes a held lock, and who waits gets it at the release."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            theirs = kazoo.Lock(path, "theirs", extra_lock_patterns=patterns)
+            async with Lock(zk, path, style=style, identifier=b"ours"):
+                assert not await asyncio.to_thread(theirs.acquire, blocking=False)
+                got = threading.Event()
+                waiting = asyncio.create_task(asyncio.to_thread(lambda: theirs.acquire(timeout=10) and got.set()))
+
+                async def is_waiting() -> bool:
+                    return any(each.identifier == b"theirs" for each in await Lock(zk, path).contenders())
+
+                await until(is_waiting)
+                assert not got.is_set()
+            await waiting
+            assert got.is_set()
+
+            assert await Lock(zk, path, style=style).try_acquire() is None
+            ours = asyncio.create_task(Lock(zk, path, style=style).acquire())
+            await zk.sync()
+            await asyncio.to_thread(theirs.release)
+            assert (await ours).is_held
+
+    run(main())
+
+
+def test_read_and_write_locks_of_kazoo(hosts: str, path: str, kazoo: kazoo_client.KazooClient) -> None:
+    """kazoo's readers share with ours, its writer does not."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            lock = ReadWriteLock(zk, path, style="kazoo")
+            reader, writer = kazoo.ReadLock(path, "r"), kazoo.WriteLock(path, "w")
+            async with lock.read:
+                assert await asyncio.to_thread(reader.acquire, blocking=False)
+                assert not await asyncio.to_thread(writer.acquire, blocking=False)
+            assert await lock.write.try_acquire() is None
+            await asyncio.to_thread(reader.release)
+            async with lock.write:
+                assert not await asyncio.to_thread(reader.acquire, blocking=False)
+            assert await asyncio.to_thread(writer.acquire, timeout=10)
+            assert await lock.read.try_acquire() is None
+            await asyncio.to_thread(writer.release)
+
+    run(main())
+
+
+def test_leases_of_kazoo(hosts: str, path: str, kazoo: kazoo_client.KazooClient) -> None:
+    """A lease of either is the other's, too."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            hour = timedelta(hours=1)
+            assert await asyncio.to_thread(lambda: bool(kazoo.NonBlockingLease(path, hour, "theirs")))
+            assert not await NonBlockingLease(zk, path, hour, identifier="ours").obtain()
+            assert await NonBlockingLease(zk, f"{path}-2", hour, identifier="ours").obtain()
+            assert not await asyncio.to_thread(lambda: bool(kazoo.NonBlockingLease(f"{path}-2", hour, "theirs")))
+
+    run(main())
