@@ -92,8 +92,9 @@ class Place:
         """Look once; return whom to wait for, "" if there is nothing to wait for, None to look again."""
         contender = self._contender
         try:
-            is_ours, names = await asyncio.gather(
-                contender.verify(self._on_event), self._zk.children(contender.directory)
+            # The listing first: a closed client refuses it at once, and a coroutine made before would never be awaited.
+            names, is_ours = await asyncio.gather(
+                self._zk.children(contender.directory), contender.verify(self._on_event)
             )
         except NoNode:
             is_ours, names = False, []
