@@ -306,20 +306,19 @@ def test_two_latches_hand_over_once(hosts: str, path: str) -> None:
     """CURATOR-645: two latches whose nodes are deleted settle, with one leader."""
 
     async def main() -> None:
-        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
-            async with Latch(zk, path) as one:
-                await one.wait_leader()
-                async with Latch(other, path) as two:
-                    await until(lambda: _count(zk, path, 2))
-                    for name in await zk.children(path):
-                        await zk.delete(f"{path}/{name}")
-                    await until(lambda: one.is_leader is not two.is_leader)
-                    await until(lambda: _count(zk, path, 2))
-                    leads, waits = (one, two) if one.is_leader else (two, one)
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other, Latch(zk, path) as one:
+            await one.wait_leader()
+            async with Latch(other, path) as two:
+                await until(lambda: _count(zk, path, 2))
+                for name in await zk.children(path):
+                    await zk.delete(f"{path}/{name}")
+                await until(lambda: one.is_leader is not two.is_leader)
+                await until(lambda: _count(zk, path, 2))
+                leads, waits = (one, two) if one.is_leader else (two, one)
 
-                    await leads.stop()
+                await leads.stop()
 
-                    assert (await waits.wait_leader()).is_held
+                assert (await waits.wait_leader()).is_held
 
     run(main())
 
