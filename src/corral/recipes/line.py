@@ -8,7 +8,7 @@ been the holder's, so who is woken looks again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from corral.base.errors import NoAuth, NoNode
 from corral.client.aio import AsyncClient
@@ -16,7 +16,7 @@ from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.values import WatchEvent
 from corral.recipes.contender import Contender
 from corral.recipes.held import Held
-from corral.recipes.sequence import LOCKS, READERS, distance, parse
+from corral.recipes.sequence import CANDIDATES, LOCKS, READERS, WRITERS, distance, parse
 
 Rule = Callable[[Iterable[str], set[str], int], str | None]
 """rule(names in the line, own names, own lowest number) -> the name to wait for; None: it is our turn."""
@@ -24,20 +24,23 @@ Rule = Callable[[Iterable[str], set[str], int], str | None]
 
 def before_writer(names: Iterable[str], own: set[str], number: int) -> str | None:
     """Return the nearest contender before `number`, of any kind."""
-    return _nearest(names, own, number, with_readers=True)
+    return _nearest(names, own, number, LOCKS)
 
 
 def before_reader(names: Iterable[str], own: set[str], number: int) -> str | None:
     """Return the nearest contender before `number` that wants the lock for itself."""
-    return _nearest(names, own, number, with_readers=False)
+    return _nearest(names, own, number, WRITERS)
 
 
-def _nearest(names: Iterable[str], own: set[str], number: int, *, with_readers: bool) -> str | None:
+def before_candidate(names: Iterable[str], own: set[str], number: int) -> str | None:
+    """Return the nearest contender before `number` for a leadership."""
+    return _nearest(names, own, number, CANDIDATES)
+
+
+def _nearest(names: Iterable[str], own: set[str], number: int, markers: Sequence[str]) -> str | None:
     best = None
     for name in names:
-        if name in own or (each := parse(name, LOCKS)) is None:
-            continue
-        if each.marker in READERS and not with_readers:
+        if name in own or (each := parse(name, markers)) is None:
             continue
         behind = distance(each.number, number)
         # Of two with one number the reader stands behind the writer that it was.
@@ -89,8 +92,9 @@ class Place:
         """Look once; return the path that tells of our turn, "" if there is nothing to wait for, None to look again."""
         contender = self._contender
         try:
-            is_ours, names = await asyncio.gather(
-                contender.verify(self._on_event), self._zk.children(contender.directory)
+            # The listing first: a closed client refuses it at once, and a coroutine made before would never be awaited.
+            names, is_ours = await asyncio.gather(
+                self._zk.children(contender.directory), contender.verify(self._on_event)
             )
         except NoNode:
             is_ours, names = False, []
@@ -124,7 +128,7 @@ class Place:
 
     def _ahead(self, names: Iterable[str]) -> str:
         nodes = self._contender.nodes
-        parsed = parse(nodes[0].name)
+        parsed = parse(nodes[0].name, (*CANDIDATES, *READERS))
         if parsed is None:
             raise ValueError(f"{nodes[0].name!r} is no name of a contender")
         name = self._rule(names, {node.name for node in nodes}, parsed.number)

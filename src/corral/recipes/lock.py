@@ -11,7 +11,7 @@ The nodes are Curator's (`_c_<uuid>-lock-<number>`), and any library's contender
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from types import TracebackType
 from typing import Final, Literal
 
@@ -64,6 +64,8 @@ class LineLock:
 
     Made by `Lock` and `ReadWriteLock`, which see for the parameters.
     """
+
+    _markers: Sequence[str] = sequence.LOCKS
 
     def __init__(
         self, zk: AsyncClient, path: str, endings: Sequence[str], rule: Rule, *, identifier: bytes, scope: Scope,
@@ -123,19 +125,20 @@ class LineLock:
 
     async def contenders(self) -> list[Waiting]:
         """Return who holds the lock and who waits for it, in order of arrival, of any library."""
+        return [each async for each in self._line()]
+
+    async def _line(self) -> AsyncIterator[Waiting]:
         try:
             names = await self._zk.children(self.path)
         except NoNode:
-            return []
-        line = []
-        for each in sequence.in_order(names):
+            return
+        for each in sequence.in_order(names, self._markers):
             path = f"{self.path.rstrip('/')}/{each.name}"
             try:
                 data, stat = await self._zk.get(path)
             except NoNode:
                 continue
-            line.append(Waiting(path, data, each.marker, stat.czxid))
-        return line
+            yield Waiting(path, data, each.marker, stat.czxid)
 
     async def revoke(self) -> bool:
         """Ask who holds the lock to release it; see `Held.wait_revoked`. Returns False if nobody holds it."""

@@ -30,6 +30,8 @@ WRITERS: Final = (LOCK, KAZOO_LOCK, WRITE)
 READERS: Final = (KAZOO_READ, READ)
 """Markers of contenders that share with others of their kind."""
 LOCKS: Final = (*WRITERS, *READERS)
+CANDIDATES: Final = (LATCH, *WRITERS)
+"""Markers of contenders for a leadership."""
 
 _NUMBER: Final = re.compile(r"\d{10}|-\d{9,10}")
 _PROTECTED: Final = re.compile(r"_c_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-")
