@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.support.clients import Style
 from tests.support.loops import run, until
 from tests.support.servers import Process
@@ -14,6 +15,7 @@ import corral
 from corral.base import errors
 from corral.base.errors import Outcome
 from corral.client.errors import ClientClosed, RequestTimeout, RequestTooLarge
+from corral.client.telemetry import PrometheusObserver
 from corral.client.transaction import TransactionFailed
 from corral.client.values import (
     CREATOR_ALL,
@@ -516,3 +518,20 @@ def test_a_client_that_is_not_started_or_closed_says_so(hosts: str, server: Proc
         blocking.get("/")
     assert (blocking.state, blocking.session_id) == (State.CLOSED, 0)
     blocking.close()
+
+
+def test_an_observer_sees_requests_of_both_forms(hosts: str, path: str, style: Style) -> None:
+    async def main() -> None:
+        registry = CollectorRegistry()
+        async with style.open(hosts, observer=PrometheusObserver("mine", registry)) as zk:
+            await style.ask(zk.get, "/")
+            with pytest.raises(errors.NoNode):
+                await style.ask(zk.get, path)
+
+            def count(outcome: str) -> float | None:
+                labels = {"client": "mine", "operation": "getData", "outcome": outcome}
+                return registry.get_sample_value("corral_client_requests_total", labels)
+
+            await until(lambda: (count("ok"), count("NoNode")) == (1, 1))
+
+    run(main())
