@@ -10,7 +10,16 @@ import pytest
 from corral.recipes.cron import Cron, Every
 from corral.recipes.held import Held
 from corral.recipes.job import (
-    BadProgress, Job, Missed, Progress, begun, decode_progress, encode_progress, ended, plan, rescheduled,
+    BadProgress,
+    Job,
+    Missed,
+    Progress,
+    begun,
+    decode_progress,
+    encode_progress,
+    ended,
+    plan,
+    rescheduled,
 )  # fmt: skip
 
 T0 = datetime(2026, 11, 21, 12, tzinfo=UTC)

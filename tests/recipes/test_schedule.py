@@ -127,25 +127,28 @@ def test_an_interrupted_run_is_begun_again_by_the_next_leader(hosts: str, path: 
 
     async def main() -> None:
         clock, first, second = Clock(), Runs(), Runs()
-        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
-            async with Schedule(zk, path, _minutely(first), clock=clock):
+        async with (
+            corral.connect(hosts) as zk,
+            corral.connect(hosts) as other,
+            Schedule(zk, path, _minutely(first), clock=clock),
+        ):
+            await _sleeps(clock)
+            async with Schedule(other, path, _minutely(second), identifier=b"second", clock=clock) as heir:
+                await until(lambda: _count(zk, f"{path}/members/tick", 2))
+                first.lets_end.clear()
+                clock.move(61)
+                await until(lambda: bool(first.dues))
+
+                await expire(zk, hosts)
+                await until(lambda: bool(second.dues))
                 await _sleeps(clock)
-                async with Schedule(other, path, _minutely(second), identifier=b"second", clock=clock) as heir:
-                    await until(lambda: _count(zk, f"{path}/members/tick", 2))
-                    first.lets_end.clear()
-                    clock.move(61)
-                    await until(lambda: bool(first.dues))
 
-                    await expire(zk, hosts)
-                    await until(lambda: bool(second.dues))
-                    await _sleeps(clock)
-
-                    assert first.cancelled == 1
-                    assert first.dues == second.dues == [T0 + timedelta(minutes=1)]
-                    assert second.helds[0].fencing_token > first.helds[0].fencing_token
-                    progress = await heir.progress("tick")
-                    assert progress is not None
-                    assert (progress.attempt, progress.by, progress.is_interrupted) == (2, "second", False)
+                assert first.cancelled == 1
+                assert first.dues == second.dues == [T0 + timedelta(minutes=1)]
+                assert second.helds[0].fencing_token > first.helds[0].fencing_token
+                progress = await heir.progress("tick")
+                assert progress is not None
+                assert (progress.attempt, progress.by, progress.is_interrupted) == (2, "second", False)
 
     run(main())
 
@@ -155,25 +158,29 @@ def test_a_leader_that_was_replaced_unawares_begins_nothing(hosts: str, path: st
 
     async def main() -> None:
         clock, first, second = Clock(), Runs(), Runs()
-        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as other:
-            async with Schedule(zk, path, _minutely(first), clock=clock):
+        async with (
+            Proxy(hosts) as proxy,
+            corral.connect(proxy.hosts) as zk,
+            corral.connect(hosts) as other,
+            Schedule(zk, path, _minutely(first), clock=clock),
+        ):
+            await _sleeps(clock)
+            async with Schedule(other, path, _minutely(second), clock=clock):
+                await until(lambda: _count(other, f"{path}/members/tick", 2))
+                proxy.hold()
+                for name in await other.children(f"{path}/members/tick"):
+                    stat = await other.exists(f"{path}/members/tick/{name}")
+                    if stat is not None and stat.ephemeral_owner == zk.session_id:
+                        await other.delete(f"{path}/members/tick/{name}")
+                await until(lambda: clock.sleepers == 2)
+
+                clock.move(60)
+                await until(lambda: bool(second.dues))
+                proxy.flow()
+                await until(lambda: _count(other, f"{path}/members/tick", 2))
                 await _sleeps(clock)
-                async with Schedule(other, path, _minutely(second), clock=clock):
-                    await until(lambda: _count(other, f"{path}/members/tick", 2))
-                    proxy.hold()
-                    for name in await other.children(f"{path}/members/tick"):
-                        stat = await other.exists(f"{path}/members/tick/{name}")
-                        if stat is not None and stat.ephemeral_owner == zk.session_id:
-                            await other.delete(f"{path}/members/tick/{name}")
-                    await until(lambda: clock.sleepers == 2)
 
-                    clock.move(60)
-                    await until(lambda: bool(second.dues))
-                    proxy.flow()
-                    await until(lambda: _count(other, f"{path}/members/tick", 2))
-                    await _sleeps(clock)
-
-                    assert (first.dues, second.minutes) == ([], [1])
+                assert (first.dues, second.minutes) == ([], [1])
 
     run(main())
 
@@ -185,27 +192,30 @@ def test_a_lost_note_makes_no_second_run(hosts: str, path: str, which: int, is_r
 
     async def main() -> None:
         clock, runs = Clock(), Runs()
-        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
-            async with Schedule(zk, path, _minutely(runs), clock=clock) as member:
-                await _sleeps(clock)
-                lose = proxy.lose_reply if is_reply else proxy.lose_request
-                if which == 1:
-                    lose(MULTI)
-                runs.lets_end.clear()
-                clock.move(60)
-                await until(lambda: bool(runs.dues))
-                if which == 2:
-                    lose(MULTI)
-                runs.lets_end.set()
-                await _sleeps(clock)
+        async with (
+            Proxy(hosts) as proxy,
+            corral.connect(proxy.hosts) as zk,
+            Schedule(zk, path, _minutely(runs), clock=clock) as member,
+        ):
+            await _sleeps(clock)
+            lose = proxy.lose_reply if is_reply else proxy.lose_request
+            if which == 1:
+                lose(MULTI)
+            runs.lets_end.clear()
+            clock.move(60)
+            await until(lambda: bool(runs.dues))
+            if which == 2:
+                lose(MULTI)
+            runs.lets_end.set()
+            await _sleeps(clock)
 
-                assert proxy.lost == 1
-                assert runs.minutes == [1]
-                progress = await member.progress("tick")
-                assert progress is not None
-                assert not progress.is_interrupted
-                clock.move(60)
-                await until(lambda: runs.minutes == [1, 2])
+            assert proxy.lost == 1
+            assert runs.minutes == [1]
+            progress = await member.progress("tick")
+            assert progress is not None
+            assert not progress.is_interrupted
+            clock.move(60)
+            await until(lambda: runs.minutes == [1, 2])
 
     run(main())
 

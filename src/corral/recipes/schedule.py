@@ -254,5 +254,5 @@ class Schedule:
 
 
 def _is_lost(failed: TransactionFailed) -> bool:
-    """Tell whether a transaction of a held leadership failed because it is over: all but the last operation check it."""
+    """Tell whether a leader's transaction failed because it leads no more: all but its last operation check that."""
     return failed.index < len(failed.results) - 1
