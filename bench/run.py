@@ -1,4 +1,4 @@
-"""Measure Corral beside Apache ZooKeeper: throughput and latency, memory and restart, a herd of sessions.
+"""Measure Corral beside Apache ZooKeeper: throughput and latency, memory and restart, a herd; our client beside kazoo.
 
 Prints tables with the floors beside what was measured, and writes RESULTS.md. Exit code: 0 if every floor was met, 1 if
 one was missed, 2 if nothing could be measured; then RESULTS.md stays as it was.
@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+import clients
 import herds
 import loads
 import memory
@@ -18,7 +19,7 @@ import report
 import tools
 from servers import BenchError, require_apache, require_build
 
-SECTIONS = ("loads", "memory", "herd")
+SECTIONS = ("loads", "memory", "herd", "clients")
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 BUILD = Path(__file__).resolve().parent.parent / "build" / "compiled"
 
@@ -28,8 +29,9 @@ def main() -> int:
     chosen = _arguments()
     before = os.getloadavg()[0]
     try:
-        require_apache()
-        tools.build()
+        if set(chosen.only) != {"clients"}:
+            require_apache()
+            tools.build()
         if chosen.compiled is not None:
             require_build(chosen.compiled)
         if "herd" in chosen.only:
@@ -57,6 +59,8 @@ def _section(section: str, chosen: argparse.Namespace) -> report.Table:
         return loads.measure(chosen.loads, chosen.seconds, chosen.rounds, chosen.compiled)
     if section == "memory":
         return memory.measure(chosen.znodes)
+    if section == "clients":
+        return clients.measure(chosen.seconds, chosen.rounds)
     return herds.measure(chosen.herds)
 
 

@@ -10,9 +10,10 @@ from tests.support.loops import expire, give_up_session, run, until
 from tests.support.proxy import Proxy
 
 import corral
+from corral.base.errors import Unimplemented
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
-from corral.client.values import State
+from corral.client.values import EventType, State, WatchEvent, digest_acl
 from corral.recipes.cache import Cache
 from corral.recipes.children_cache import ChildrenCache
 from corral.recipes.errors import RecipeTimeout
@@ -20,7 +21,7 @@ from corral.recipes.feed import Feed
 from corral.recipes.mirror import Change, ChangeType
 from corral.recipes.node_cache import NodeCache
 from corral.recipes.tree_cache import TreeCache
-from corral.wire.opcodes import ADD_WATCH, GET_DATA, MULTI_READ
+from corral.wire.opcodes import ADD_WATCH, GET_CHILDREN2, GET_DATA, MULTI_READ
 
 CREATED, CHANGED, DELETED = ChangeType.CREATED, ChangeType.CHANGED, ChangeType.DELETED
 staying = pytest.mark.parametrize("has_staying_watch", [True, False], ids=["staying watch", "plain watches"])
@@ -342,6 +343,133 @@ def test_a_closed_client_ends_the_feeds(hosts: str, path: str) -> None:
             await cache.in_step()
 
     run(main())
+
+
+@staying
+def test_what_may_not_be_read_is_named_and_hides_nothing(hosts: str, path: str, has_staying_watch: bool) -> None:
+    """It comes back when it may be read and something happens to it."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts, auth=[("digest", b"a:b")]) as owner:
+            await zk.create(path)
+            await owner.create(f"{path}/secret", b"s", acl=[digest_acl("a", "b")])
+            await zk.create(f"{path}/open")
+            async with TreeCache(zk, path, has_staying_watch=has_staying_watch) as cache:
+                assert list(cache.unreadable) == [f"{path}/secret"]
+                assert cache.children(path) == ["open"]
+
+                await zk.add_auth("digest", b"a:b")
+                if has_staying_watch:
+                    await owner.set(f"{path}/secret", b"t")
+                else:
+                    await owner.create(f"{path}/beside")
+                await until(lambda: "secret" in cache.children(path))
+
+                assert cache.unreadable == {}
+
+    run(main())
+
+
+def test_a_server_without_newer_requests_is_enough(hosts: str, path: str) -> None:
+    """Neither watches that stay nor reads of several: plain watches and single reads."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(hosts) as other, corral.connect(proxy.hosts) as zk:
+
+            async def refuse(*args: object, **kwargs: object) -> None:
+                raise Unimplemented("this server is old")
+
+            zk.add_watch = refuse  # type: ignore[method-assign, assignment]
+            zk.multi_read = refuse  # type: ignore[method-assign, assignment]
+            await other.create(f"{path}/a", make_parents=True)
+            async with TreeCache(zk, path, spread=0) as cache:
+                assert cache.children(path) == ["a"]
+                proxy.cut()
+                await other.create(f"{path}/b")
+                await until(lambda: cache.children(path) == ["a", "b"])
+
+    run(main())
+
+
+def test_reads_of_several_may_be_missing_alone(hosts: str, path: str) -> None:
+    """The watch stays, and each znode is read by itself."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+
+            async def refuse(*args: object, **kwargs: object) -> None:
+                raise Unimplemented("this server is old")
+
+            zk.multi_read = refuse  # type: ignore[method-assign, assignment]
+            await zk.create(f"{path}/a", b"1", make_parents=True)
+            async with TreeCache(zk, path) as cache:
+                assert cache.children(path) == ["a"]
+
+    run(main())
+
+
+def test_a_reload_waits_for_its_moment(hosts: str, path: str) -> None:
+    """The connection is back; the cache stays stale until its part of `spread` has passed, and closes at once."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            await zk.create(path)
+            async with NodeCache(zk, path, spread=3600, seed=1) as cache:
+                proxy.cut()
+                await until(lambda: zk.state is not State.CONNECTED)
+                await until(lambda: zk.state is State.CONNECTED)
+
+                with pytest.raises(RecipeTimeout, match=r"not in step within 0\.01 s"):
+                    await cache.in_step(0.01)
+                assert cache.data == b""
+
+    run(main())
+
+
+def test_a_reload_is_all_that_a_reconnect_costs(hosts: str, path: str) -> None:
+    """The client does not look for what the cache's watch missed, but does so for another watch at the same path."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(hosts) as other, corral.connect(proxy.hosts) as zk:
+            await other.create(path)
+            async with TreeCache(zk, path, spread=0) as cache:
+                feed = cache.changes()
+                proxy.cut()
+                await other.set(path, b"1")
+                await until_type(feed, ChangeType.IN_STEP)
+                assert proxy.requests[GET_CHILDREN2] == 0
+
+                seen: list[WatchEvent] = []
+                await zk.add_watch(path, seen.append, recursive=True)
+                proxy.shut()
+                await until(lambda: zk.state is not State.CONNECTED)
+                await other.set(path, b"2")
+                proxy.open()
+                await until_type(feed, ChangeType.IN_STEP)
+
+                await until(lambda: [event.type for event in seen] == [EventType.CHANGED])
+                assert cache.get(path).data == b"2"  # type: ignore[union-attr]
+
+    run(main())
+
+
+def test_too_many_changes_become_one_that_counts_them() -> None:
+    """What comes after it is complete again; a second overrun adds to the first."""
+    feed = Feed("/a", 3, lambda feed: None)
+    for n in range(5):
+        feed.put(Change(CREATED, f"/a/{n}"))
+    for n in range(5, 8):
+        feed.put(Change(CREATED, f"/a/{n}"))
+    feed.end()
+
+    async def rest() -> list[Change]:
+        return [change async for change in feed]
+
+    taken = run(rest())
+
+    assert taken[0].type is ChangeType.OVERRUN
+    assert taken[0].lost + len(taken) - 1 == 8
+    assert feed.waiting_max == 3
 
 
 @pytest.mark.interop

@@ -218,6 +218,33 @@ def test_a_change_is_written_in_place(hosts: str, path: str) -> None:
     run(main())
 
 
+def test_a_change_that_took_too_long_is_written_later(hosts: str, path: str) -> None:
+    """RecipeTimeout, and the new data when the server answers again; a listener's fault stops nothing."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as other:
+            mine = Registration(zk, path, moved(1))
+
+            def fail(state: RegistrationState) -> None:
+                raise ValueError(state)
+
+            mine.on_change(fail)
+            await mine.start()
+            proxy.hold()
+            with pytest.raises(RecipeTimeout, match=r"not changed within 0\.05 s"):
+                await mine.update(moved(2), timeout=0.05)
+            proxy.flow()
+
+            await until(lambda: _has(other, path, moved(2)))
+            await mine.close()
+
+    run(main())
+
+
+async def _has(zk: AsyncClient, path: str, instance: ServiceInstance) -> bool:
+    return await Discovery(zk, path).instances("web") == [instance]
+
+
 def test_what_another_client_wrote_is_kept(hosts: str, path: str) -> None:
     """Also in the next session."""
 

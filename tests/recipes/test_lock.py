@@ -10,8 +10,9 @@ from tests.support.proxy import Proxy
 
 import corral
 from corral.client.transaction import TransactionFailed
-from corral.client.values import State
+from corral.client.values import CREATOR_ALL, State
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
+from corral.recipes.guard import Guard
 from corral.recipes.held import HoldState
 from corral.recipes.lock import Lock, Style
 from corral.wire.opcodes import CREATE2, DELETE, EXISTS, GET_CHILDREN, MULTI
@@ -255,6 +256,86 @@ def test_a_waiter_whose_session_was_replaced_does_not_hold_by_its_old_node(hosts
     run(main())
 
 
+def test_a_node_of_an_earlier_session_found_again_is_not_ours(hosts: str, path: str) -> None:
+    """CURATOR-498: the create's reply is lost, and before it is looked for the session is another one."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            await zk.create(path)
+            proxy.refuse()
+            proxy.lose_reply(CREATE2)
+            acquiring = asyncio.create_task(Lock(zk, path).acquire())
+            await until(lambda: proxy.lost == 1 and zk.state is State.SUSPENDED)
+            zk._session._lose_connection("the test says so", zk._transport.clock())
+            zk._obey()
+            proxy.open()
+
+            held = await acquiring
+
+            assert held.node.session_id == zk.session_id
+            await until(lambda: _count(zk, path, 1))
+            assert await zk.children(path) == [held.node.name]
+
+    run(main())
+
+
+def test_a_predecessor_that_nobody_may_read_is_waited_for(hosts: str, path: str) -> None:
+    """Its deletion is seen by the children of the line."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts, auth=[("digest", b"a:b")]) as other:
+            await zk.create(path)
+            closed = await other.create(f"{path}/lock-", acl=CREATOR_ALL, ephemeral=True, sequence=True)
+            waiting = asyncio.create_task(Lock(zk, path).acquire())
+            await until(lambda: len(zk._session.watches) == 2)
+            assert not waiting.done()
+
+            await other.delete(closed)
+
+            assert (await waiting).is_held
+
+    run(main())
+
+
+def test_a_lock_of_an_object_that_is_waited_for_is_not_tried(hosts: str, path: str) -> None:
+    """`try_acquire` does not wait for another task's `acquire` of the same object."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            held = await Lock(other, path).acquire()
+            lock = Lock(zk, path, scope="object")
+            waiting = asyncio.create_task(lock.acquire())
+            await until(lambda: _count(zk, path, 2))
+
+            assert await lock.try_acquire() is None
+
+            await held.release()
+            assert (await waiting).is_held
+
+    run(main())
+
+
+def test_another_s_cancellation_of_a_block_is_passed_on(hosts: str, path: str) -> None:
+    """Only the cancellation by the loss becomes HoldLost; the lock is released either way."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+
+            async def hold() -> None:
+                async with Lock(zk, path):
+                    await asyncio.Event().wait()
+
+            task = asyncio.create_task(hold())
+            await until(lambda: _there(zk, path))
+            task.cancel()
+
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await _is_empty(zk, path)
+
+    run(main())
+
+
 async def _count(zk: corral.AsyncClient, path: str, count: int) -> bool:
     return len(await zk.children(path)) == count
 
@@ -287,6 +368,36 @@ def test_a_holder_whose_session_expired_is_told_and_its_block_ended(hosts: str, 
 
 async def _there(zk: corral.AsyncClient, path: str) -> bool:
     return not await _is_empty(zk, path)
+
+
+def test_a_listener_that_fails_keeps_nobody_in_the_dark(hosts: str, path: str) -> None:
+    """Its error goes to the loop's handler, and the block is ended all the same."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            faults: list[str] = []
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context["message"]))
+
+            def fail(state: HoldState) -> None:
+                raise ValueError(state)
+
+            async def hold() -> None:
+                held = await Lock(zk, path).acquire()
+                held.on_change(fail)
+                guard = Guard(held, cancels=True)
+                try:
+                    await other.delete(held.path)
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError as error:
+                    await guard.end(error)
+
+            with pytest.raises(HoldLost):
+                await asyncio.create_task(hold())
+
+            assert len(faults) == 1
+            assert "told LOST" in faults[0]
+
+    run(main())
 
 
 def test_a_block_may_ask_not_to_be_ended(hosts: str, path: str) -> None:

@@ -56,6 +56,10 @@ class Proxy:
         self._is_open = False
         self.cut()
 
+    def refuse(self) -> None:
+        """Keep the connections there are, and refuse new ones until `open`."""
+        self._is_open = False
+
     def open(self) -> None:
         """Take connections again."""
         self._is_open = True

@@ -117,6 +117,11 @@ class Process:
             env = {key: value for key, value in os.environ.items() if not key.startswith("CORRAL_")}
             self._process = subprocess.Popen([*before, *command, str(self.config)], stdout=log, stderr=log, env=env)
 
+    def send_signal(self, how: signal.Signals) -> None:
+        """Send it a signal, and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(how)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it; return its exit code."""
         assert self._process is not None

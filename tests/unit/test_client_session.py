@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.base.errors import AuthFailed, NoNode, Outcome
+from corral.base.errors import AuthFailed, NoNode, Outcome, SessionExpired
 from corral.client.calls import Calls
 from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, close_call, nothing
 from corral.client.errors import ClientClosed, ConnectionLoss, SessionLost
@@ -167,6 +167,20 @@ def test_a_session_that_the_server_has_ended_is_lost_and_a_new_one_follows() -> 
     assert driver.states() == [State.LOST]
     assert driver.hello(session=8).session_id == 0
     assert driver.states() == [State.CONNECTED]
+
+
+def test_a_refusal_because_the_session_is_over_is_its_loss() -> None:
+    driver = up()
+    call = calls.set(b"/a", b"", -1)
+    driver.session.submit(call)
+    driver.sent()
+
+    driver.reply(1, err=-112)
+
+    assert [type(effect) for effect in driver.said()] == [Call, Disconnect, StateChanged, Connect]
+    assert isinstance(call.error, SessionExpired)
+    assert driver.session.state is State.LOST
+    assert driver.hello(session=8).session_id == 0
 
 
 def test_after_a_pause_longer_than_the_timeout_the_loss_comes_before_any_result() -> None:
@@ -467,3 +481,24 @@ def test_a_failed_attempt_beside_an_open_connection_begins_no_second_one() -> No
     driver.session.failed("too late", driver.now)
 
     assert driver.said() == []
+
+
+def test_a_server_that_hangs_up_behind_its_hello_is_called_ever_less_often() -> None:
+    driver = Driver(servers=1)
+    delays = []
+    for _ in range(6):
+        driver.hello()
+        driver.session.closed("the test says so", driver.now)
+        delays += [effect.delay_ms for effect in driver.said() if isinstance(effect, Connect)]
+
+    assert delays[0] == 0
+    assert delays[-1] > 500
+
+    driver.hello()
+    driver.get()
+    driver.now += 1
+    driver.sent()
+    driver.reply(1, A)
+    driver.said()
+    driver.session.closed("the test says so", driver.now)
+    assert [effect.delay_ms for effect in driver.said() if isinstance(effect, Connect)] == [0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from corral.base.log import configure
 from corral.base.records import record
 from corral.cli.failures import UsageError
 from corral.client.aio import AsyncClient
+from corral.client.errors import RequestTimeout
 
 DEFAULT_SERVERS = "127.0.0.1:2181"
 SERVERS_VARIABLE = "CORRAL_CONNECT"
@@ -30,17 +32,31 @@ class Connection:
     cert: str | None = None
     key: str | None = None
 
-    def client(self) -> AsyncClient:
-        """Make a client, not yet started. Raises UsageError, BadConnectString."""
-        return AsyncClient(
+    async def open(self) -> AsyncClient:
+        """Return a connected client. Raises UsageError, BadConnectString, RequestTimeout, AuthFailed."""
+        shown = [credentials(text) for text in self.auth]
+        client = AsyncClient(
             self.servers,
             session_timeout_ms=self.session_timeout_ms,
             read_only=self.read_only,
-            auth=[credentials(text) for text in self.auth],
             ssl_context=self._ssl_context(),
-            connect_timeout=self.timeout_s,
             log=configure("text", "error"),
+            connect_timeout=self.timeout_s,
         )
+        await client.start()
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                for scheme, token in shown:
+                    await client.add_auth(scheme, token)
+        except TimeoutError as error:
+            await client.close()
+            raise RequestTimeout(
+                f"{client.server} did not answer to the credentials in {self.timeout_s:g} s"
+            ) from error
+        except BaseException:
+            await client.close()
+            raise
+        return client
 
     def at(self, servers: str) -> Connection:
         """Return the same, for other servers."""

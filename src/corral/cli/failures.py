@@ -32,6 +32,7 @@ _SENTENCES: Final[dict[type[ZooKeeperError], str]] = {
     errors.NoWatcher: "There is no such watch: {}",
     errors.QuotaExceeded: "The quota is exceeded: {}",
     errors.ReconfigDisabled: "The server does not allow reconfig; it needs reconfigEnabled=true",
+    errors.BadArguments: "The server does not accept these arguments: {}",
     errors.Unimplemented: "The server does not have this operation, or it is switched off: {}",
     errors.EphemeralOnLocalSession: "A local session cannot have ephemeral nodes: {}",
 }
@@ -53,6 +54,9 @@ def sentence_of(error: BaseException) -> str:
     """Say in one sentence what went wrong."""
     if isinstance(error, ZooKeeperError):
         about = str(error).removesuffix(f": {type(error).__name__}")
+        if isinstance(error, errors.BadArguments) and about == str(error):
+            # Found on this side, and said in full.
+            return about
         return _SENTENCES.get(type(error), "{} (" + type(error).__name__ + ")").format(about)
     return str(error) or type(error).__name__
 

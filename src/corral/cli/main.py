@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from corral import __version__
+from corral.cli.commands.hold import elect, lock
 from corral.cli.commands.serve import serve
 from corral.cli.commands.shell import shell
+from corral.cli.commands.transfer import export, import_
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,3 +24,7 @@ def version() -> None:
 
 main.add_command(serve)
 main.add_command(shell)
+main.add_command(lock)
+main.add_command(elect)
+main.add_command(export)
+main.add_command(import_)

@@ -11,7 +11,6 @@ from typing import Any, Final
 from corral.base.ids import session_hex, zxid_hex
 from corral.cli.failures import UsageError
 from corral.client.values import ZnodeStat
-from corral.tree.node import is_container, is_session, is_ttl, ttl_of
 from corral.wire.data import ACL
 from corral.wire.opcodes import ADMIN, CREATE_PERM, DELETE_PERM, READ, WRITE
 
@@ -69,16 +68,6 @@ def data_text(data: bytes, is_terminal: bool) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text) if is_terminal else text
 
 
-def kind_of(stat: ZnodeStat) -> dict[str, Any]:
-    """Return what a znode is besides persistent, as JSON has it."""
-    owner = stat.ephemeral_owner
-    if is_container(owner):
-        return {"container": True}
-    if is_ttl(owner):
-        return {"ttl_ms": ttl_of(owner)}
-    return {"ephemeral": True} if is_session(owner) else {}
-
-
 def stat_text(stat: ZnodeStat) -> str:
     """Spell a stat as zkCli does, with times of the local zone."""
     return "\n".join((
@@ -97,12 +86,12 @@ def stat_text(stat: ZnodeStat) -> str:
 
 
 def stat_json(stat: ZnodeStat) -> dict[str, Any]:
-    """Return a stat as JSON has it: the names of `ZnodeStat`, zxids and the owner in hex, and what it is."""
+    """Return a stat as JSON has it: the names of `ZnodeStat`, zxids and the owner in hex."""
     fields: dict[str, Any] = stat._asdict()
     for name in ("czxid", "mzxid", "pzxid"):
         fields[name] = zxid_hex(fields[name])
     fields["ephemeral_owner"] = session_hex(stat.ephemeral_owner)
-    return fields | kind_of(stat)
+    return fields
 
 
 def _time_text(millis: int) -> str:

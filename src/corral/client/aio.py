@@ -100,6 +100,7 @@ class AsyncClient:
         self._transport: Transport
         self._is_started = False
         self._seen_zxid = 0
+        self._seen_over = 0
         self._known: dict[bytes, bool] = {}
         self._looks_itself: set[tuple[bytes, Listener]] = set()
 
@@ -464,10 +465,27 @@ class AsyncClient:
         Raises NoWatcher if the server has none.
         """
         full = self._full(path)
-        if not local or self.state.is_connected:
-            await self._run(self._calls.remove_watches(full, kind))
-        for each in KINDS_OF[kind]:
-            self._session.watches.discard(each, full)
+        watches = self._session.watches
+        there = [each for each in KINDS_OF[kind] if watches.has(each, full)]
+        try:
+            if not local or self.state.is_connected:
+                await self._run(self._calls.remove_watches(full, kind))
+        except MarshallingError:
+            # Before 3.9, servers know no way to take watches that stay alone. One left there tells nobody.
+            if not there:
+                raise NoWatcher(f"{path}: NoWatcher") from None
+            self._forget_watches(full, there)
+            if not watches.is_watched(full):
+                await self._run(self._calls.remove_watches(full, WatcherType.ANY))
+        self._forget_watches(full, there)
+
+    def _forget_watches(self, full: bytes, kinds: Sequence[int]) -> None:
+        watches = self._session.watches
+        for each in kinds:
+            watches.discard(each, full)
+        if not watches.has(PERSISTENT, full) and not watches.has(RECURSIVE, full):
+            self._known.pop(full, None)
+            self._looks_itself = {each for each in self._looks_itself if each[0] != full}
 
     def forget_watch(self, path: str, listener: Listener) -> None:
         """Let a listener of `get`, `exists` or `children` not be told any more."""
@@ -611,13 +629,15 @@ class AsyncClient:
     def _changed(self, state: State) -> None:
         if state is State.SUSPENDED or state is State.LOST:
             self._seen_zxid = self._seen_zxid or self._session.zxid
+            self._seen_over = self._session.connections
             self.log.warning("connection suspended" if state is State.SUSPENDED else "session lost", server=self.server)
         elif state.is_connected:
             self.log.info("connected", server=self.server, session=f"0x{self._session.id & (1 << 64) - 1:x}")
             seen, self._seen_zxid = self._seen_zxid, 0
             staying = [(p, False) for p in self._session.watches.staying(PERSISTENT)]
             staying += [(p, True) for p in self._session.watches.staying(RECURSIVE)]
-            if seen and staying:
+            # After a mere pause, what happened comes over the connection that is still there.
+            if seen and staying and self._session.connections != self._seen_over:
                 self.spawn(self._catch_up(seen, staying))
         if self._observer is not None:
             self._observer.changed(state)

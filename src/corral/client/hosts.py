@@ -39,6 +39,8 @@ class ConnectString(NamedTuple):
 
 def parse_connect_string(text: str) -> ConnectString:
     """Read `host[:port],[v6]:port,…[/chroot]`. Raises BadConnectString."""
+    if not isinstance(text, str):
+        raise BadConnectString(f"a connect string must be a str, not {text!r}")
     servers, slash, below = text.partition("/")
     chroot = (slash + below).rstrip("/")
     if chroot:
@@ -91,6 +93,6 @@ class HostRound:
         return self._left.pop(), pause
 
     def reached(self) -> None:
-        """Note that a server took the session: the next round starts without a pause."""
+        """Note that a server answers: the next round starts without a pause."""
         self._left = []
         self._pause_ms = 0

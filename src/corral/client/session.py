@@ -22,7 +22,7 @@ import struct
 from collections import deque
 from typing import Final
 
-from corral.base.errors import AuthFailed, CorralError, Outcome, WireError
+from corral.base.errors import AuthFailed, CorralError, Outcome, SessionExpired, WireError
 from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, StateChanged
 from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, error_of
 from corral.client.hosts import Host, HostRound
@@ -59,7 +59,7 @@ class Session:
 
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
     last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
-    was lost or the client was closed.
+    was lost or the client was closed. connections: how many there have been.
     """
 
     def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False) -> None:
@@ -75,6 +75,7 @@ class Session:
         self.sent_at = 0
         self.server: Host | None = None
         self.why = ""
+        self.connections = 0
         self.watches = WatchTable()
         self.effects: list[Effect] = []
         self._auth: list[bytes] = []
@@ -92,6 +93,7 @@ class Session:
         self._is_open = False
         self._is_up = False
         self._is_paused = False
+        self._is_proven = False
         self._closing: Call | None = None
         self._rest: list[bytes] = []
         self._have = 0
@@ -153,6 +155,7 @@ class Session:
     def opened(self, now: int) -> None:
         """Say hello: there is a connection."""
         self._is_open = True
+        self.connections += 1
         self._rest = []
         self._marks.clear()
         self._marked = self._xid
@@ -327,6 +330,9 @@ class Session:
                 self._finish(ClientClosed("the client is closed"))
                 return
             self.effects.append(call)
+            if err == SessionExpired.code:
+                # Some servers answer so on a connection that they leave open.
+                self._lose_connection("the server says that the session has ended", now)
         elif xid == XID_NOTIFICATION:
             event = _decode_event(data, at + 20, stop)[0]
             self._fire(event, zxid)
@@ -341,6 +347,10 @@ class Session:
 
     def _heard(self, at: int) -> None:
         self.heard_at = max(self.heard_at, at)
+        if not self._is_proven:
+            # Not by its hello alone: a server that hangs up behind it would be called again at once, for ever.
+            self._is_proven = True
+            self._hosts.reached()
         if self._is_paused and at >= self._paused_at:
             self._is_paused = False
             self._become(self._connected_as)
@@ -385,7 +395,7 @@ class Session:
         self._ping_sent_at = 0
         self.heard_at = self._hello_at
         self._connected_as = State.READ_ONLY if at < stop and data[at] else State.CONNECTED
-        self._hosts.reached()
+        self._is_proven = False
         for packet in self._auth:
             self._out.append(_frame(XID_AUTH, AUTH, packet))
         waiting, self._waiting = self._waiting, deque()

@@ -110,7 +110,7 @@ class Transport:
         except (OSError, TimeoutError, ssl.SSLError) as error:
             self._connecting = None
             why = str(error) or f"no answer within {effect.timeout_ms} ms"
-            self.session.failed(f"{effect.host}: {why}", self.clock())
+            self.session.failed(why, self.clock())
             self._settle()
         else:
             self._connecting = None

@@ -82,6 +82,7 @@ class Cache:
                 raise ClientClosed(f"the cache of {self.path} is closed: make a new one")
             self._forget_state = self._zk.on_state(self._on_state)
             self._task = asyncio.get_running_loop().create_task(self._keep())
+            self._task.add_done_callback(self._ended)
         try:
             await self.in_step(timeout)
         except BaseException:
@@ -224,6 +225,12 @@ class Cache:
                 self._log.warning("cannot read", why=str(error))
                 await self._pause(failures)
                 failures += 1
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._log.error("the cache has failed", why=repr(error))
+            self._stop(error)
 
     async def _pause(self, failures: int) -> None:
         shortest, longest = _RETRY_S

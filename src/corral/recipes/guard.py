@@ -21,7 +21,9 @@ class Guard:
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task is not None else 0
         self._has_fired = False
+        state = held.state
         self._forget = held.on_change(self._on_change)
+        self._on_change(state)
 
     def _on_change(self, state: HoldState) -> None:
         if state is HoldState.LOST and self._cancels and self._task is not None:

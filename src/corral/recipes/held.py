@@ -231,11 +231,16 @@ class Held:
             data = await self._data() if is_ours else b""
         except ClientClosed:
             return
-        except (ClientError, ZooKeeperError):
+        except ClientError:
             if generation == self._generation:
                 self._generation += 1
                 if self._zk.state.is_connected:
                     self._look()
+            return
+        except ZooKeeperError:
+            # Not even we may look any more; the next connection asks again.
+            self._generation += generation == self._generation
+            self._become(HoldState.IN_DOUBT)
             return
         if self._state.is_over:
             return
@@ -266,4 +271,9 @@ class Held:
                 # Also when it is lost: a node that is still there keeps the others waiting.
                 self._removal = self._contender.remove()
         for listener in list(self._listeners):
-            listener(state)
+            try:
+                listener(state)
+            except Exception as error:  # noqa: BLE001  # One listener's fault must not keep the others in the dark.
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"a listener of {self.path} failed when told {state.value}", "exception": error}
+                )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from corral.base.errors import NoNode
+from corral.base.errors import NoAuth, NoNode
 from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.values import WatchEvent
@@ -89,7 +89,7 @@ class Place:
                 self._zk.forget_watch(ahead, self._on_event)
 
     async def _look(self, wait: bool) -> str | None:
-        """Look once; return whom to wait for, "" if there is nothing to wait for, None to look again."""
+        """Look once; return the path that tells of our turn, "" if there is nothing to wait for, None to look again."""
         contender = self._contender
         try:
             # The listing first: a closed client refuses it at once, and a coroutine made before would never be awaited.
@@ -104,6 +104,10 @@ class Place:
         ahead = self._ahead(names)
         if not ahead:
             self._held = Held(self._zk, contender, self._identifier, self._on_event)
+            if self._held.state.is_over:
+                # The session ended between the answer and this look at the clock.
+                self._held = None
+                return None
         elif not wait:
             contender.remove()
             return ""
@@ -113,6 +117,13 @@ class Place:
                 await self._zk.children(ahead, self._on_event)
             except NoNode:
                 return None
+            except NoAuth:
+                # A stranger's that we may not read, nor watch: the line itself tells when it goes.
+                names = await self._zk.children(contender.directory, self._on_event)
+                if ahead[ahead.rfind("/") + 1 :] not in names:
+                    self._zk.forget_watch(contender.directory, self._on_event)
+                    return None
+                return contender.directory
         return ahead
 
     def _ahead(self, names: Iterable[str]) -> str:

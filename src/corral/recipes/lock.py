@@ -180,6 +180,8 @@ class LineLock:
         owner = self._owner()
         if self._scope == "task":
             return await self._acquire_for(owner, wait=wait)
+        if not wait and self._turn.locked():
+            return None
         # One contender for the whole object: the others of it wait here.
         async with self._turn:
             return await self._acquire_for(owner, wait=wait)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import re
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -30,6 +29,7 @@ from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent, ZnodeStat
 from corral.recipes.contender import Owned, make_parents, remove
 from corral.recipes.errors import RecipeError, RecipeTimeout
+from corral.recipes.sequence import in_order, number_text
 from corral.recipes.service_instance import InstanceSerializer, ServiceInstance, ServiceType
 from corral.wire.data import ACL
 
@@ -186,6 +186,9 @@ class Registration:
                             raise
         except TimeoutError as error:
             raise RecipeTimeout(f"{self.path} was not changed within {timeout} s") from error
+        finally:
+            if self._must_write:
+                self._wake.set()
 
     # How it is kept.
 
@@ -205,7 +208,10 @@ class Registration:
             return
         self._state = state
         for listener in list(self._listeners):
-            listener(state)
+            try:
+                listener(state)
+            except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to register nothing more.
+                self._log.error("a listener failed", listener=repr(listener), told=state.value, why=repr(error))
 
     async def _keep(self) -> None:
         failures = 0
@@ -327,10 +333,10 @@ class Registration:
             names = await self._zk.children(self._directory)
         except NoNode:
             return None
-        pattern = re.compile(re.escape(self.instance.id) + r"-?\d{9,10}")
-        for name in sorted(names):
-            if pattern.fullmatch(name):
-                path = f"{self._directory}/{name}"
+        name_id = self.instance.id
+        for each in in_order(names, (name_id,)):
+            if each.name == name_id + number_text(each.number):
+                path = f"{self._directory}/{each.name}"
                 stat = await self._zk.exists(path)
                 if stat is not None and stat.ephemeral_owner == session:
                     return Owned(path, stat.czxid, session)
@@ -364,7 +370,7 @@ class Registration:
                 return
             except (ClientClosed, NoNode):
                 return
-            except ClientError as error:
+            except (ClientError, BadVersion) as error:
                 self._log.debug("unregistering was interrupted", why=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
@@ -391,4 +397,4 @@ class Registration:
             is_ours = node is None and asked_after is not None and stat.czxid > asked_after
             is_ours = is_ours and (await self._zk.get(path))[0] == self._serializer.dumps(self.instance)
         if is_ours:
-            await self._zk.delete(path)
+            await self._zk.delete(path, stat.version)

@@ -11,7 +11,7 @@ import click
 
 from corral.base.errors import CorralError
 from corral.cli.connection import DEFAULT_SERVERS, SERVERS_VARIABLE, Connection, connection_of, connection_options
-from corral.cli.failures import INTERRUPTED, complain
+from corral.cli.failures import INTERRUPTED, UsageError, complain
 
 
 @click.command()
@@ -37,6 +37,8 @@ def shell(commands: tuple[str, ...], is_json: bool, keep_going: bool, **given: A
         sys.exit(asyncio.run(_run(connection, lines, is_json, is_terminal, keep_going)))
     except CorralError as error:
         sys.exit(complain(error))
+    except UnicodeDecodeError as error:
+        sys.exit(complain(UsageError(f"standard input is not UTF-8: {error.reason} at byte {error.start}")))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

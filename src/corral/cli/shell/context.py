@@ -61,11 +61,9 @@ class Context:
     async def connect(self, servers: str | None = None) -> None:
         """Connect, in place of an earlier connection. Raises what a connection fails with."""
         connection = self.connection if servers is None else self.connection.at(servers)
-        client = connection.client()
         await self.close()
+        self._zk = await connection.open()
         self.connection = connection
-        await client.start()
-        self._zk = client
 
     async def close(self) -> None:
         """End the session, if there is one."""
@@ -109,7 +107,8 @@ Run = Callable[[Context, Args], Awaitable[None]]
 @record
 class Command:
     """A command. usage: as zkCli has it. flags, valued: its options without and with a value. least, most: how many
-    arguments. is_endless: whether it has no timeout. choices: what its argument may be, unless it is a path.
+    arguments. is_endless: whether it may take as long as it takes, as all with -R may. choices: what its argument may
+    be, unless it is a path.
     """
 
     name: str

@@ -31,6 +31,8 @@ async def execute(context: Context, line: str) -> int:
 
 
 async def _run(context: Context, line: str) -> None:
+    if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
+        raise UsageError("the command is not UTF-8")
     name, *words = split(line)
     command = COMMANDS.get(name)
     if command is None:
@@ -38,7 +40,7 @@ async def _run(context: Context, line: str) -> None:
         perhaps = f"did you mean {near[0]}?" if near else "help shows all"
         raise UsageError(f"there is no command {name!r}; {perhaps}")
     args = parse(command.usage, words, command.flags, command.valued, command.least, command.most)
-    if command.is_endless:
+    if command.is_endless or args.has("R"):
         await command.run(context, args)
     else:
         await context.bounded(command.run(context, args))

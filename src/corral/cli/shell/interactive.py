@@ -26,7 +26,7 @@ from corral.cli.shell.execute import execute
 from corral.cli.shell.session import Quit
 
 T = TypeVar("T")
-COMPLETION_S: Final = 2.0
+COMPLETION_S: Final = 5.0
 HISTORY_MAX: Final = 2000
 
 
@@ -39,8 +39,8 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Wait for `work`, done on the loop; Ctrl-C or the timeout cancels it, and it has ended when this is raised."""
-        future = asyncio.run_coroutine_threadsafe(_ended(work), self._loop)
+        """Wait for `work`, done on the loop; Ctrl-C or the timeout cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout)
         except (KeyboardInterrupt, TimeoutError):
@@ -54,19 +54,11 @@ class LoopThread:
         self._loop.close()
 
 
-async def _ended(work: Coroutine[Any, Any, T]) -> T:
-    return await work
-
-
 class Reader(Protocol):
     """Where lines come from."""
 
     def read(self, prompt: str) -> str:
         """Return the next line. Raises EOFError at the end, KeyboardInterrupt for Ctrl-C."""
-        ...
-
-    def quiet(self) -> contextlib.AbstractContextManager[Any]:
-        """Return what keeps output from other threads out of the line being typed."""
         ...
 
 
@@ -86,13 +78,12 @@ def converse(connection: Connection, is_json: bool) -> int:
 
     reader = make_reader(complete, history_file())
     try:
-        with reader.quiet():
-            click.echo(f"Connecting to {connection.servers}; help shows the commands, quit leaves.")
-            try:
-                loop.run(context.connect())
-            except (CorralError, KeyboardInterrupt) as error:
-                complain(error)
-            _loop(reader, context, loop)
+        click.echo(f"Connecting to {connection.servers}; help shows the commands, quit leaves.")
+        try:
+            loop.run(context.connect())
+        except (CorralError, KeyboardInterrupt) as error:
+            complain(error)
+        _loop(reader, context, loop)
         loop.run(context.close())
     finally:
         loop.stop()
@@ -102,12 +93,16 @@ def converse(connection: Connection, is_json: bool) -> int:
 def _loop(reader: Reader, context: Context, loop: LoopThread) -> None:
     while True:
         try:
-            line = reader.read(f"[zk: {context.connection.servers}({context.state.value}) {context.number}] ")
-            loop.run(execute(context, line))
+            loop.run(execute(context, reader.read(loop.run(_prompt(context)))))
         except KeyboardInterrupt:
             continue
         except (EOFError, Quit):
             return
+
+
+async def _prompt(context: Context) -> str:
+    """Return the prompt; on the loop, where alone a client may be asked how it stands."""
+    return f"[zk: {context.connection.servers}({context.state.value}) {context.number}] "
 
 
 def history_file() -> Path | None:
@@ -174,7 +169,3 @@ class PlainReader:
                 with contextlib.suppress(OSError):
                     self._readline.write_history_file(self._history)
         return line
-
-    def quiet(self) -> contextlib.AbstractContextManager[Any]:
-        """Let output come as it comes."""
-        return contextlib.nullcontext()

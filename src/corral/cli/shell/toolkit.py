@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
@@ -48,9 +46,6 @@ class ToolkitReader:
         )  # fmt: skip
 
     def read(self, prompt: str) -> str:
-        """Return the next line. Raises EOFError, KeyboardInterrupt."""
-        return self._session.prompt(prompt)
-
-    def quiet(self) -> contextlib.AbstractContextManager[Any]:
-        """Have output of other threads appear above the line being typed."""
-        return patch_stdout(raw=True)
+        """Return the next line. Output of other threads appears above it. Raises EOFError, KeyboardInterrupt."""
+        with patch_stdout(raw=True):
+            return self._session.prompt(prompt)

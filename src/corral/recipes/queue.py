@@ -1,0 +1,473 @@
+"""Queues: what is put in comes out once, in order, by priority or when it is due.
+
+ZooKeeper is a poor place for long queues: every item is a znode, and a listing must fit one packet.
+
+Forms on the wire: KAZOO (`<path>/entry-<priority>-<number>`), KAZOO_LOCKING (the same below `<path>/entries`, claims
+in `<path>/taken`), CURATOR (`<path>/queue-<number>`, data framed), CURATOR_PRIORITY, CURATOR_DELAY, and SIMPLE
+(`<path>/qn-<number>`, ZooKeeper's own recipe). Claims of Curator's forms are in `lock_path`. Other names are no items.
+
+Putting and taking are made exactly once, though replies get lost: see `corral.recipes.once`. `get` takes an item for
+good. `claim` keeps it from others for as long as this session lives: whoever dies leaves it to the next one, and
+`consume` takes it only while the claim is there, by the server's word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import re
+import struct
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from corral.base.errors import NodeExists, NoNode
+from corral.base.records import record
+from corral.client.aio import AsyncClient
+from corral.client.transaction import Transaction, TransactionFailed
+from corral.client.values import State
+from corral.recipes.asking import Bell, make_parents, remove, remove_beside, steadily, with_parents, within
+from corral.recipes.errors import NotHeld, RecipeError, RecipeTimeout
+from corral.recipes.once import PERMITS, Once
+from corral.recipes.sequence import distance
+from corral.wire.data import ACL
+
+T = TypeVar("T")
+PRIORITY: Final = 100
+BATCH_MAX: Final = 1000
+"""How many items are put by one transaction."""
+
+
+class QueueForm(enum.Enum):
+    """How items are written; see the module."""
+
+    KAZOO = "KAZOO"
+    KAZOO_LOCKING = "KAZOO_LOCKING"
+    CURATOR = "CURATOR"
+    CURATOR_PRIORITY = "CURATOR_PRIORITY"
+    CURATOR_DELAY = "CURATOR_DELAY"
+    SIMPLE = "SIMPLE"
+
+
+class BadItem(RecipeError):
+    """An item whose data is not framed as its form wants it."""
+
+
+_NUMBER: Final = r"(-?\d{9,10}|\d{10})\Z"
+_NAMES: Final = {
+    QueueForm.KAZOO: re.compile(r"entry-(\d{3,})-" + _NUMBER),
+    QueueForm.KAZOO_LOCKING: re.compile(r"entry-(\d{3,})-" + _NUMBER),
+    QueueForm.CURATOR: re.compile(r"queue-()" + _NUMBER),
+    # A plain one is what Curator makes of an item that it puts back.
+    QueueForm.CURATOR_PRIORITY: re.compile(r"queue-([01][0-9A-F]{8}|)" + _NUMBER),
+    QueueForm.CURATOR_DELAY: re.compile(r"queue-(?:\|([0-9A-F]{8,16})\|)?" + _NUMBER),
+    QueueForm.SIMPLE: re.compile(r"qn-()" + _NUMBER),
+}
+_FRAMED: Final = (QueueForm.CURATOR, QueueForm.CURATOR_PRIORITY, QueueForm.CURATOR_DELAY)
+_VERSION: Final = b"\0\1\0\1"
+
+
+@record
+class Item:
+    """An item's name, taken apart. rank: its priority, or when it is due in ms since 1970: the lowest is first."""
+
+    name: str
+    rank: int
+    number: int
+
+
+@record
+class Claimed:
+    """An item that is kept from others. items: what was put, several where one znode has several.
+
+    fencing_token: the czxid of the claim's node. version: of the item. fence: a node that goes with the session.
+    """
+
+    name: str
+    items: list[bytes]
+    version: int
+    fencing_token: int
+    session_id: int
+    fence: str
+
+
+def parse_item(name: str, form: QueueForm) -> Item | None:
+    """Take an item's name apart; None for a stranger's."""
+    found = _NAMES[form].match(name)
+    if found is None:
+        return None
+    rank = found[1] or ""
+    if form is QueueForm.CURATOR_PRIORITY:
+        value = int(rank[1:], 16) if rank else 0
+        return Item(name, value - (1 << 32) if rank[:1] == "0" else value, int(found[2]))
+    if form is QueueForm.CURATOR_DELAY:
+        return Item(name, int(rank, 16) if rank else 0, int(found[2]))
+    return Item(name, int(rank) if rank else 0, int(found[2]))
+
+
+def item_name(form: QueueForm, rank: int) -> str:
+    """Return an item's name up to its number. Raises ValueError for a rank that the form cannot hold."""
+    if form in (QueueForm.KAZOO, QueueForm.KAZOO_LOCKING):
+        if not 0 <= rank <= 999:
+            raise ValueError(f"priority {rank}: must be 0 to 999")
+        return f"entry-{rank:03d}-"
+    if form is QueueForm.CURATOR_PRIORITY:
+        if not -(1 << 31) <= rank < 1 << 31:
+            raise ValueError(f"priority {rank}: must fit 32 bits")
+        return f"queue-{int(rank >= 0)}{rank & 0xFFFFFFFF:08X}"
+    if form is QueueForm.CURATOR_DELAY:
+        return f"queue-|{max(rank, 0):08X}|"
+    return "queue-" if form is QueueForm.CURATOR else "qn-"
+
+
+def in_order(names: Sequence[str], form: QueueForm) -> list[Item]:
+    """Return the items among `names`: by rank, then in the order in which they were put, numbers wrapping."""
+    items = [item for item in (parse_item(name, form) for name in names) if item is not None]
+    base = items[0].number if items else 0
+    items.sort(key=lambda item: (item.rank, distance(item.number, base)))
+    return items
+
+
+def frame(items: Sequence[bytes]) -> bytes:
+    """Return items as Curator frames them in one znode."""
+    return _VERSION + b"".join(struct.pack(">bi", 1, len(item)) + item for item in items) + b"\2"
+
+
+def unframe(data: bytes) -> list[bytes]:
+    """Return the items in one znode of Curator's. Raises BadItem."""
+    if data[:4] != _VERSION:
+        raise BadItem(f"item data {data[:20]!r} does not begin with {_VERSION!r}")
+    items = []
+    at = 4
+    while data[at : at + 1] == b"\1" and at + 5 <= len(data):
+        (size,) = struct.unpack_from(">i", data, at + 1)
+        at += 5
+        if not 0 <= size <= len(data) - at:
+            raise BadItem(f"an item of {size} bytes in {len(data) - at}")
+        items.append(data[at : at + size])
+        at += size
+    if data[at : at + 1] != b"\2":
+        raise BadItem(f"item data ends with {data[at:][:20]!r}, not with 02")
+    return items
+
+
+class Queue:
+    """A queue at `path`. form: on the wire. lock_path: where claims are, `<path>-locks` unless given.
+
+    clock: seconds since 1970, for items that are due later.
+    """
+
+    def __init__(
+        self, zk: AsyncClient, path: str, *, form: QueueForm = QueueForm.KAZOO, lock_path: str = "",
+        acl: Sequence[ACL] | None = None, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._zk = zk
+        self.path = path
+        self.form = form
+        self._acl = acl
+        self._clock = clock
+        base = path.rstrip("/")
+        is_locking = form is QueueForm.KAZOO_LOCKING
+        self._items = f"{base}/entries" if is_locking else base
+        self._claims = f"{base}/taken" if is_locking else lock_path or f"{base}-locks"
+        self._once = Once(zk, base + PERMITS, acl)
+        self._rest: list[bytes] = []
+        self._bad: set[str] = set()
+        self._fence = ""
+        self._fence_session = 0
+        self._getting = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave nothing of this object at the server; the items stay."""
+        self._once.close()
+        if self._fence and self._zk.state is not State.CLOSED:
+            remove_beside(self._zk, self._fence)
+            self._fence = ""
+
+    # Putting.
+
+    async def put(
+        self, data: bytes, *, priority: int | None = None, due: float | None = None, timeout: float | None = None
+    ) -> None:
+        """Put an item in, exactly once; see `put_all`."""
+        await self.put_all([data], priority=priority, due=due, timeout=timeout)
+
+    async def put_all(
+        self, items: Sequence[bytes], *, priority: int | None = None, due: float | None = None,
+        timeout: float | None = None,
+    ) -> None:  # fmt: skip
+        """Put items in, all or none, exactly once, in their order.
+
+        priority: lower ones come out first; for KAZOO (100 unless given) and CURATOR_PRIORITY (0). due: for
+        CURATOR_DELAY, when they may come out, in seconds since 1970. Raises RecipeTimeout: they are in once, or not at
+        all; OutcomeUnknown; ValueError.
+        """
+        if len(items) > BATCH_MAX:
+            raise ValueError(f"{len(items)} items at once: at most {BATCH_MAX}")
+        name = f"{self._items}/{item_name(self.form, self._rank(priority, due))}"
+        framed = [frame([item]) for item in items] if self.form in _FRAMED else list(items)
+
+        def fill(work: Transaction) -> None:
+            for data in framed:
+                work.create(name, data, acl=self._acl, sequence=True)
+
+        async def commit() -> None:
+            try:
+                await self._once.commit(fill)
+            except TransactionFailed as failed:
+                raise failed.error from failed
+
+        async with within(timeout, f"{len(items)} items were not put into {self.path}"):
+            if items:
+                await with_parents(self._zk, name, commit, self._acl)
+
+    def _rank(self, priority: int | None, due: float | None) -> int:
+        if due is not None:
+            if self.form is not QueueForm.CURATOR_DELAY:
+                raise ValueError(f"due {due}: a {self.form.value} queue has no delays")
+            return int(due * 1000)
+        if self.form is QueueForm.CURATOR_DELAY:
+            return int(self._clock() * 1000)
+        if self.form in (QueueForm.KAZOO, QueueForm.KAZOO_LOCKING):
+            return PRIORITY if priority is None else priority
+        if priority is not None and self.form is not QueueForm.CURATOR_PRIORITY:
+            raise ValueError(f"priority {priority}: a {self.form.value} queue has none")
+        return priority or 0
+
+    # Looking.
+
+    async def size(self, timeout: float | None = None) -> int:
+        """Return how many items are in, due or not. Raises RecipeTimeout."""
+        async with within(timeout, f"the items of {self.path} were not counted"):
+            try:
+                names = await steadily(self._zk, lambda: self._zk.children(self._items))
+            except NoNode:
+                return 0
+            return len(in_order(names, self.form))
+
+    async def _list(self, bell: Bell) -> list[Item]:
+        return in_order(await self._names(self._items, bell), self.form)
+
+    # Taking.
+
+    async def get(self, timeout: float | None = None) -> bytes | None:
+        """Take the first item for good, exactly once; None if none came in `timeout` seconds (0: only look).
+
+        Items that others have claimed are left to them. One that is taken while the call is cancelled comes with the
+        next call.
+        """
+        async with self._getting:
+            if self._rest:
+                return self._rest.pop(0)
+            items: list[bytes] | None = await self._first(timeout, self._take, self._rest.extend)
+            if not items:
+                return None
+            self._rest.extend(items[1:])
+            return items[0]
+
+    async def claim(self, timeout: float | None = None) -> Claimed | None:
+        """Keep the first item that nobody has from all others; None if none came in `timeout` seconds (0: only look).
+
+        It is to be given to `consume` or `release`; if the session ends before, others have it.
+        """
+        found: Claimed | None = await self._first(timeout, self._claim, lambda claimed: self._drop(claimed.name))
+        return found
+
+    async def consume(self, claimed: Claimed, timeout: float | None = None) -> None:
+        """Take a claimed item for good, exactly once.
+
+        Raises NotHeld, and changes nothing, if the claim or the item is gone or the session that claimed it has ended;
+        RecipeTimeout: it was taken once, or not at all.
+        """
+        if claimed.session_id != self._zk.session_id:
+            raise NotHeld(f"{claimed.name} was claimed in a session that has ended")
+
+        def fill(work: Transaction) -> None:
+            # The claim's name is everybody's; that the session which made it goes on, this tells.
+            work.check(claimed.fence)
+            work.delete(f"{self._claims}/{claimed.name}")
+            work.delete(f"{self._items}/{claimed.name}", claimed.version)
+
+        async with within(timeout, f"{claimed.name} was not consumed"):
+            try:
+                await self._once.commit(fill)
+            except TransactionFailed as failed:
+                raise NotHeld(f"{claimed.name} is not claimed any more: {failed}") from failed
+
+    async def release(self, claimed: Claimed, timeout: float | None = None) -> None:
+        """Leave a claimed item to others. Raises RecipeTimeout: it is released in the background."""
+        if claimed.session_id != self._zk.session_id:
+            return
+        async with within(timeout, f"{claimed.name} was not released"):
+            await asyncio.shield(self._drop(claimed.name))
+
+    # Inside.
+
+    async def _first(self, timeout: float | None, take: Callable[[Item], Any], keep: Callable[[Any], object]) -> Any:
+        """Return what `take` makes of the first item that it can; `keep` has what comes too late."""
+        bell = Bell()
+        try:
+            async with within(timeout or None, f"nothing came out of {self.path}"):
+                while True:
+                    bell.clear()
+                    taken, next_ms = await self._pass(take, keep, bell)
+                    if taken is not None or timeout == 0:
+                        return taken
+                    await self._await_change(bell, next_ms)
+        except RecipeTimeout:
+            return None
+        finally:
+            for path in (self._items, self._claims):
+                self._zk.forget_watch(path, bell.on_event)
+
+    async def _pass(
+        self, take: Callable[[Item], Coroutine[Any, Any, T | None]], keep: Callable[[T], object], bell: Bell
+    ) -> tuple[T | None, int | None]:
+        claims = set(await self._names(self._claims, bell))
+        for item in await self._list(bell):
+            if item.name in claims or item.name in self._bad:
+                continue
+            if self.form is QueueForm.CURATOR_DELAY and item.rank > self._clock() * 1000:
+                return None, item.rank
+            taken = await self._unhurt(take(item), keep)
+            if taken is not None:
+                return taken, None
+        return None, None
+
+    async def _unhurt(self, work: Coroutine[Any, Any, T | None], keep: Callable[[T], object]) -> T | None:
+        """Await something that goes on to its end when we are cancelled; `keep` has its result then."""
+        task: asyncio.Task[T | None] = self._zk.spawn(work)
+
+        def on_late(done: asyncio.Task[T | None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                result = done.result()
+                if result is not None:
+                    keep(result)
+
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(on_late)
+            raise
+
+    async def _await_change(self, bell: Bell, next_ms: int | None) -> None:
+        wait_s = None if next_ms is None else max(0.0, next_ms / 1000 - self._clock())
+        try:
+            async with asyncio.timeout(wait_s):
+                await bell.wait()
+        except TimeoutError:
+            # An item is due.
+            pass
+
+    async def _names(self, path: str, bell: Bell) -> list[str]:
+        while True:
+            try:
+                return await steadily(self._zk, lambda: self._zk.children(path, bell.on_event))
+            except NoNode:
+                await make_parents(self._zk, path, self._acl)
+
+    async def _take(self, item: Item) -> list[bytes] | None:
+        path = f"{self._items}/{item.name}"
+        claim = f"{self._claims}/{item.name}"
+        try:
+            data, stat = await steadily(self._zk, lambda: self._zk.get(path))
+        except NoNode:
+            return None
+        items = self._unpack(item, data)
+        if items is None:
+            return None
+
+        def fill(work: Transaction) -> None:
+            # Refused if somebody has claimed it.
+            work.create(claim, acl=self._acl)
+            work.delete(claim)
+            work.delete(path, stat.version)
+
+        try:
+            await self._once.commit(fill)
+        except TransactionFailed:
+            return None
+        return items
+
+    def _unpack(self, item: Item, data: bytes) -> list[bytes] | None:
+        if self.form not in _FRAMED:
+            return [data]
+        try:
+            return unframe(data) or [b""]
+        except BadItem:
+            # Left where it is, for somebody to look at.
+            self._bad.add(item.name)
+            return None
+
+    @property
+    def bad_items(self) -> list[str]:
+        """The names of items that were seen, could not be read and were left where they are."""
+        return sorted(self._bad)
+
+    async def _claim(self, item: Item) -> Claimed | None:
+        claim = f"{self._claims}/{item.name}"
+        fence = await self._make_fence()
+        token = uuid.uuid4().hex.encode()
+        try:
+            await with_parents(
+                self._zk,
+                claim,
+                lambda: steadily(self._zk, lambda: self._zk.create(claim, token, acl=self._acl, ephemeral=True)),
+                self._acl,
+            )
+        except NodeExists:
+            # It may be ours, made by an attempt whose reply was lost.
+            pass
+        try:
+            found, stat = await steadily(self._zk, lambda: self._zk.get(claim))
+        except NoNode:
+            return None
+        if found != token:
+            return None
+        if stat.ephemeral_owner != self._zk.session_id or self._fence_session != self._zk.session_id:
+            self._drop(item.name)
+            return None
+        try:
+            data, item_stat = await steadily(self._zk, lambda: self._zk.get(f"{self._items}/{item.name}"))
+        except NoNode:
+            self._drop(item.name)
+            return None
+        items = self._unpack(item, data)
+        if items is None:
+            self._drop(item.name)
+            return None
+        return Claimed(item.name, items, item_stat.version, stat.czxid, stat.ephemeral_owner, fence)
+
+    async def _make_fence(self) -> str:
+        """Return the path of a node that is there as long as this session is."""
+        while self._fence_session != self._zk.session_id or not self._fence:
+            await self._try_fence(f"{self.path.rstrip('/')}{PERMITS}/{uuid.uuid4()}")
+        return self._fence
+
+    async def _try_fence(self, path: str) -> None:
+        async def create() -> None:
+            try:
+                await self._zk.create(path, acl=self._acl, ephemeral=True)
+            except NodeExists:
+                # Made by an attempt whose reply was lost.
+                pass
+
+        await with_parents(self._zk, path, lambda: steadily(self._zk, create), self._acl)
+        stat = await steadily(self._zk, lambda: self._zk.exists(path))
+        if stat is not None and stat.ephemeral_owner == self._zk.session_id:
+            self._fence, self._fence_session = path, stat.ephemeral_owner
+
+    def _drop(self, name: str) -> asyncio.Task[Any]:
+        """Remove a claim of this session's in the background."""
+        work: Any = remove(self._zk, f"{self._claims}/{name}", self._zk.session_id)
+        return self._zk.spawn(work)

@@ -1,0 +1,152 @@
+"""Export and import: what goes out comes back, and what cannot is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Corral
+from tests.support.servers import Process
+
+import corral as library
+from corral.cli import transfer
+from corral.cli.failures import UsageError
+
+HEADER = '{"corral_export": 1, "root": "/r"}'
+
+
+def test_a_subtree_goes_out_and_comes_back_elsewhere(corral: Corral, shell: Corral, path: str, tmp_path: Path) -> None:
+    file = tmp_path / "tree.jsonl"
+    shell(
+        f"create {path} root", f"create {path}/a text world:anyone:r", f"create -b {path}/bin /wA=", f"create {path}/b",
+        f"create -p {path}/b/c/d {{}}",
+    )  # fmt: skip
+
+    out = corral("export", path, "-o", str(file))
+    back = corral("import", f"{path}-copy/deep", "-i", str(file))
+    seen = shell(f"ls -R {path}-copy/deep", f"getAcl {path}-copy/deep/a", f"get -b {path}-copy/deep/bin")
+
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert (out.stderr, out.exit_code) == ("6 nodes exported\n", 0)
+    assert lines[0]["root"] == path
+    assert lines[1:4] == [
+        {"path": "", "data": "root", "acl": ["world:anyone:cdrwa"]},
+        {"path": "/a", "data": "text", "acl": ["world:anyone:r"]},
+        {"path": "/b", "data": "", "acl": ["world:anyone:cdrwa"]},
+    ]
+    assert (back.stderr, back.exit_code) == ("6 nodes created, 0 overwritten, 0 left as they are\n", 0)
+    top = f"{path}-copy/deep"
+    assert seen.stdout.splitlines() == [
+        *(top + below for below in ("", "/a", "/b", "/b/c", "/b/c/d", "/bin")), "'world,'anyone", ": r", "/wA=",
+    ]  # fmt: skip
+
+
+def test_more_nodes_than_are_under_way_at_a_time_keep_their_order(corral: Corral, shell: Corral, path: str) -> None:
+    nodes = [f"/{number}" for number in range(3 * transfer.IN_FLIGHT_MAX)]
+    paths = ["", *nodes, *(f"{node}/leaf" for node in nodes)]
+    text = "\n".join([HEADER, *(json.dumps({"path": each, "data": each}) for each in paths)])
+
+    made = corral("import", path, stdin=text)
+    out = corral("export", path)
+
+    assert made.stderr == f"{len(paths)} nodes created, 0 overwritten, 0 left as they are\n"
+    found = [json.loads(line) for line in out.stdout.splitlines()][1:]
+    assert sorted(each["path"] for each in found) == sorted(paths)
+    assert all(each["data"] == each["path"] for each in found)
+
+
+def test_ephemerals_are_left_out_and_counted(corral: Corral, cli_server: Process, path: str) -> None:
+    async def main() -> tuple[str, str]:
+        async with library.connect(f"127.0.0.1:{cli_server.port}") as zk:
+            await zk.create(path)
+            await zk.create(f"{path}/e", ephemeral=True)
+            done = await asyncio.to_thread(corral, "export", path)
+            return done.stdout, done.stderr
+
+    out, err = asyncio.run(main())
+
+    assert [json.loads(line).get("path") for line in out.splitlines()] == [None, ""]
+    assert err == "1 nodes exported, 1 ephemeral left out\n"
+
+
+@pytest.mark.parametrize(
+    ("existing", "says", "data", "code"),
+    [
+        ("fail", "corral: stopped at {path}: Node already exists: {path}; 1 created, 0 overwritten", "old", 1),
+        ("skip", "1 nodes created, 0 overwritten, 1 left as they are", "old", 0),
+        ("overwrite", "1 nodes created, 1 overwritten, 0 left as they are", "new", 0),
+    ],
+)
+def test_what_is_there_is_treated_as_told(
+    corral: Corral, shell: Corral, path: str, existing: str, says: str, data: str, code: int
+) -> None:
+    shell(f"create {path} old")
+    text = f'{HEADER}\n{{"path": "", "data": "new"}}\n{{"path": "/b", "data": ""}}'
+
+    done = corral("import", path, "--existing", existing, stdin=text)
+
+    assert (done.stderr, done.exit_code) == (says.format(path=path) + "\n", code)
+    assert shell(f"get {path}").stdout == f"{data}\n"
+
+
+def test_a_dry_run_changes_nothing(corral: Corral, shell: Corral, path: str) -> None:
+    text = f'{HEADER}\n{{"path": "", "data": ""}}\n{{"path": "/b", "data": ""}}'
+
+    done = corral("import", f"{path}/deep", "--dry-run", stdin=text)
+
+    assert done.stderr == "2 nodes would be created, 0 overwritten, 0 left as they are\n"
+    assert shell(f"ls {path}").stderr == f"Node does not exist: {path}\n"
+
+
+def test_the_root_goes_out_without_the_servers_own_nodes(corral: Corral, shell: Corral, path: str) -> None:
+    shell(f"create {path} x")
+
+    out = corral("export", "/", "--no-acl", "--auth", "digest:bob:pw")
+
+    paths = [json.loads(line)["path"] for line in out.stdout.splitlines()[1:]]
+    assert path in paths
+    assert not [each for each in paths if each.startswith("/zookeeper")]
+    assert '"acl"' not in out.stdout
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["{}"], "line 1: this is no file of corral export, or one of a later version"),
+        (["what"], "line 1: it is no JSON: "),
+        ([HEADER, "[]"], "line 2: it is no JSON object"),
+        ([HEADER, '{"path": ""}'], "line 2: data is missing"),
+        ([HEADER, '{"path": "", "data": ""}', '{"path": "a", "data": ""}'], "line 3: invalid path b'a'"),
+        ([HEADER, '{"path": "", "data": 5}'], "line 2: a value is of a wrong type"),
+        ([HEADER, '{"path": "", "data": "", "acl": ["x"]}'], "line 2: 'x' is no entry of an access list"),
+        ([HEADER, '{"path": "", "data_base64": "?"}'], "line 2: "),
+    ],
+)
+def test_a_damaged_file_is_named_by_line(lines: list[str], says: str) -> None:
+    def read() -> list[transfer.Node]:
+        transfer.parse_header(lines[0])
+        return list(transfer.parse_nodes(lines[1:]))
+
+    with pytest.raises(UsageError) as caught:
+        read()
+
+    assert str(caught.value).startswith(says)
+
+
+def test_a_damaged_file_changes_nothing(corral: Corral, shell: Corral, path: str) -> None:
+    done = corral("import", path, stdin=f'{HEADER}\n{{"path": "", "data": ""}}\nnonsense\n')
+
+    assert (done.stderr.partition(":")[0], done.exit_code) == ("corral", 2)
+    assert shell(f"ls {path}").stderr == f"Node does not exist: {path}\n"
+
+
+def test_an_export_that_fails_leaves_the_old_file(corral: Corral, tmp_path: Path) -> None:
+    file = tmp_path / "tree.jsonl"
+    file.write_text("old")
+
+    done = corral("export", "/nope", "-o", str(file))
+
+    assert (done.stderr, done.exit_code) == ("corral: Node does not exist: /nope\n", 1)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]

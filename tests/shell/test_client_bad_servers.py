@@ -1,0 +1,241 @@
+"""The client against servers that are none, or not in their right mind: typed errors, no hang, nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import pytest
+import uvloop
+from tests.support.clients import Style
+from tests.support.loops import run, until
+
+import corral
+from corral.base.errors import Outcome
+from corral.client.errors import BadConnectString, ConnectionLoss, RequestTimeout
+
+HELLO = struct.pack(">iiiqi", 37, 0, 4000, 0x1234, 16) + bytes(17)
+REFUSAL = struct.pack(">iiiqi", 37, 0, 0, 0, 16) + bytes(17)
+STAT = bytes(68)
+
+
+class BadServer:
+    """Listens on 127.0.0.1 and treats each connection with `behaviour(reader, writer)`; used as `async with`.
+
+    taken: how many connections there have been; open: how many are.
+    """
+
+    def __init__(self, behaviour: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        self._behaviour = behaviour
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.taken = self.open = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.hosts = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.taken += 1
+        self.open += 1
+        try:
+            await self._behaviour(reader, writer)
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            self.open -= 1
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+
+async def frame(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+
+
+def reply(xid: int, body: bytes) -> bytes:
+    return struct.pack(">iiqi", 16 + len(body), xid, 1, 0) + body
+
+
+def says(data: bytes, *, hangs_up: bool = False) -> Any:
+    """Return the behaviour of one that answers the first packet with `data`."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await frame(reader)
+        writer.write(data)
+        if not hangs_up:
+            await reader.read()
+
+    return behave
+
+
+def answers(*replies: Callable[[int], bytes]) -> Any:
+    """Return the behaviour of one that takes the session and as many requests as it has replies, and leaves then."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await frame(reader)
+        writer.write(HELLO)
+        xids = []
+        while len(xids) < len(replies):
+            xid = struct.unpack_from(">i", await frame(reader))[0]
+            if xid > 0:
+                xids.append(xid)
+        for make, xid in zip(replies, xids, strict=True):
+            writer.write(make(xid))
+        await frame(reader)
+
+    return behave
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close at once."""
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "why"),
+    [
+        pytest.param(says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "1213486160 bytes: it is no ZooKeeper", id="http"),
+        pytest.param(silent, "does not answer the hello", id="silent"),
+        pytest.param(hangs_up, "closed|reset", id="hangs-up"),
+        pytest.param(says(struct.pack(">i", -5)), "-5 bytes: it is no ZooKeeper", id="negative"),
+        pytest.param(says(struct.pack(">i", 9) + bytes(9)), "cannot be read", id="short-hello"),
+        pytest.param(says(struct.pack(">i", 3_000_000) + b"x"), "does not answer the hello", id="half-a-hello"),
+        pytest.param(says(REFUSAL), "the session has ended", id="refuses"),
+    ],
+)
+def test_no_session_is_a_typed_error_that_says_why(behaviour: Any, why: str, style: Style) -> None:
+    async def main() -> None:
+        async with BadServer(behaviour) as server:
+            # The first loop of uvloop in a process opens what all of them use.
+            uvloop.new_event_loop().close()
+            files, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+            with pytest.raises(RequestTimeout, match=rf"the last server {server.hosts}: .*({why})"):
+                async with style.open(server.hosts, session_timeout_ms=1000, connect_timeout=0.8):
+                    pass
+            await until(lambda: server.open == 0)
+            await until(lambda: len(os.listdir("/proc/self/fd")) <= files and len(asyncio.all_tasks()) <= tasks)
+            assert server.taken < 20
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("replies", "why"),
+    [
+        pytest.param([lambda xid: reply(xid + 1, STAT)], "expected reply 1, got 2", id="another"),
+        pytest.param([lambda xid: reply(xid, STAT) * 2], "reply 1 without a request", id="twice"),
+        pytest.param([lambda xid: reply(-77, STAT)], "unknown reply number -77", id="unknown"),
+        pytest.param([lambda xid: reply(xid, STAT[:-1])], "cannot be read", id="short"),
+        pytest.param([lambda xid: struct.pack(">i", 5) + bytes(5)], "cannot be read", id="headless"),
+        pytest.param([lambda xid: struct.pack(">i", -1)], "-1 bytes", id="negative"),
+        pytest.param([lambda xid: b"HTTP/1.1"], "no ZooKeeper", id="http"),
+    ],
+)
+def test_answers_without_sense_cost_the_connection_and_nothing_else(replies: Any, why: str, style: Style) -> None:
+    async def main() -> None:
+        async with BadServer(answers(*replies)) as server:
+            async with style.open(server.hosts, session_timeout_ms=4000) as zk:
+                first = asyncio.ensure_future(style.ask(zk.exists, "/a"))
+                await asyncio.wait([first])
+                error = first.exception()
+                if error is not None:
+                    assert isinstance(error, ConnectionLoss), error
+                    assert error.outcome is Outcome.NOT_APPLIED
+                await until(lambda: server.taken >= 2)
+                inner = zk._zk if style.is_blocking else zk
+                assert why in inner._session.why
+            await until(lambda: server.open == 0)
+
+    run(main())
+
+
+def test_replies_out_of_order_fail_all_that_wait(style: Style) -> None:
+    async def main() -> None:
+        swapped = answers(lambda xid: reply(xid + 1, STAT), lambda xid: reply(xid - 1, STAT))
+        async with BadServer(swapped) as server, style.open(server.hosts, session_timeout_ms=4000) as zk:
+            asked = [style.ask(zk.set, "/a", b""), style.ask(zk.exists, "/a")]
+            errors = await asyncio.gather(*asked, return_exceptions=True)
+            assert [type(error) for error in errors] == [ConnectionLoss, ConnectionLoss]
+            outcomes = sorted(error.outcome.value for error in errors)  # type: ignore[union-attr]
+            assert outcomes == ["NOT_APPLIED", "UNKNOWN"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("count", [-1, 1 << 20, 0x7FFFFFFF])
+def test_wrong_lengths_within_an_answer_are_found(count: int, style: Style) -> None:
+    """Data and names that claim more than there is, or less than nothing."""
+
+    async def main() -> None:
+        wrong = struct.pack(">i", count) + b"\0\0\0\1a"
+        bad = answers(lambda xid: reply(xid, wrong))
+        async with BadServer(bad) as server, style.open(server.hosts, session_timeout_ms=4000) as zk:
+            with pytest.raises(ConnectionLoss, match="cannot be read"):
+                await style.ask(zk.get, "/")
+            if count == -1:
+                # That is an empty vector, on the wire.
+                assert await style.ask(zk.children, "/") == []
+            else:
+                with pytest.raises(ConnectionLoss, match="names in"):
+                    await style.ask(zk.children, "/")
+
+    run(main())
+
+
+def test_a_server_that_closes_after_each_packet_is_not_stormed() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await frame(reader)
+        writer.write(HELLO)
+        await writer.drain()
+
+    async def main() -> None:
+        async with BadServer(once) as server:
+            began = time.monotonic()
+            async with corral.connect(server.hosts, session_timeout_ms=4000):
+                await until(lambda: server.taken == 5)
+            # Halves of 100, 200 and 400 ms, at least.
+            assert time.monotonic() - began >= 0.35
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "'' is no server"),
+        (",", "'' is no server"),
+        ("a:2181,,b", "'' is no server"),
+        ("a:port", "'a:port' is no server"),
+        ("a:99999", "port 99999"),
+        ("a:0", "port 0"),
+        ("::1:2181", "'::1:2181' is no server"),
+        ("[::1", r"'\[::1' is no server"),
+        ("a b:1", "'a b:1' is no server"),
+        ("a:1//x", "empty component"),
+        ("a:1/x/../y", "relative component"),
+        ("/only/chroot", "'' is no server"),
+        (None, "None"),
+        (7, "7"),
+        (["a:1"], "a:1"),
+    ],
+)
+@pytest.mark.parametrize("make", [corral.connect, corral.Client])
+def test_malformed_connect_strings_are_refused_by_value(make: Any, text: Any, why: str) -> None:
+    with pytest.raises(BadConnectString, match=why):
+        make(text)
