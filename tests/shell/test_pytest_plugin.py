@@ -52,6 +52,18 @@ def test_the_plugin_loads_nothing_until_it_is_used(tmp_path: Path) -> None:
     assert "1 passed" in (said := run_pytest(tmp_path, "-p", "corral.testing.plugin")), said
 
 
+def test_the_client_is_connected_and_closed(tmp_path: Path) -> None:
+    (tmp_path / "test_client.py").write_text(
+        "def test_client(zookeeper, zookeeper_client):\n"
+        "    zookeeper_client.create('/a', b'1', ephemeral=True)\n"
+        "    assert zookeeper_client.get('/a')[0] == b'1'\n"
+        "    zookeeper.expire(zookeeper_client.session_id)\n"
+        "    assert zookeeper_client.exists('/a') is None\n"
+    )
+
+    assert "1 passed" in (said := run_pytest(tmp_path, "-p", "corral.testing.plugin")), said
+
+
 def test_the_shared_server_is_one(tmp_path: Path) -> None:
     (tmp_path / "test_shared.py").write_text(
         "ports = set()\n"

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final
+
 import click
 
 from corral import __version__
-from corral.cli.commands.hold import elect, lock
-from corral.cli.commands.serve import serve
-from corral.cli.commands.shell import shell
-from corral.cli.commands.transfer import export, import_
+
+COMMANDS: Final = {
+    "elect": "corral.cli.commands.hold:elect",
+    "export": "corral.cli.commands.transfer:export",
+    "import": "corral.cli.commands.transfer:import_",
+    "lock": "corral.cli.commands.hold:lock",
+    "serve": "corral.cli.commands.serve:serve",
+    "shell": "corral.cli.commands.shell:shell",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Imports a command when it is asked for: a server starts without the client's code, and the other way round."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        where = COMMANDS.get(cmd_name)
+        if where is None:
+            return super().get_command(ctx, cmd_name)
+        module, name = where.split(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """ZooKeeper in Python: a server that every ZooKeeper client can use."""
+    """ZooKeeper in Python: a server that every ZooKeeper client can use, its clients' recipes, and a shell."""
 
 
 @main.command()
 def version() -> None:
     """Print the version."""
     click.echo(f"corral {__version__}")
-
-
-main.add_command(serve)
-main.add_command(shell)
-main.add_command(lock)
-main.add_command(elect)
-main.add_command(export)
-main.add_command(import_)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from corral.client.blocking import Client
     from corral.testing.embedded import EmbeddedServer
 
 MARKER = "zookeeper(**settings): settings of the server that the fixture `zookeeper` gives, such as tick_time_ms=500"
@@ -38,11 +39,9 @@ def zookeeper_shared() -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def zookeeper_client(zookeeper: EmbeddedServer) -> Iterator[Any]:
-    """A connected client of the server that the fixture `zookeeper` gives; skips where Corral has no client."""
-    import corral
+def zookeeper_client(zookeeper: EmbeddedServer) -> Iterator[Client]:
+    """A connected client of the server that the fixture `zookeeper` gives."""
+    from corral.client.blocking import Client
 
-    if not hasattr(corral, "Client"):
-        pytest.skip("this version of Corral has no client")
-    with corral.Client(zookeeper.connect_string) as client:
+    with Client(zookeeper.connect_string) as client:
         yield client
