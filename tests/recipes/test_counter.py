@@ -188,3 +188,16 @@ def test_permits_go_with_the_counter(hosts: str, path: str) -> None:
             assert len(permits) == 1
 
     run(main())
+
+
+def test_a_permit_that_vanished_is_made_again(hosts: str, path: str) -> None:
+    """As nothing was under way with it."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, Counter(zk, path) as counter:
+            await counter.add()
+            await zk.delete_tree(path + "-once")
+
+            assert await counter.add() == 2
+
+    run(main())

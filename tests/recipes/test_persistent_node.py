@@ -12,6 +12,7 @@ from tests.support.proxy import Proxy
 import corral.client.aio as corral
 from corral.base.errors import NodeExists
 from corral.client.aio import AsyncClient
+from corral.client.errors import ClientClosed
 from corral.recipes.errors import RecipeTimeout
 from corral.recipes.persistent_node import NodeState, PersistentNode
 from corral.wire import opcodes
@@ -203,5 +204,24 @@ def test_a_start_ends_in_time(hosts: str, path: str) -> None:
             proxy.flow()
             await until(lambda: not zk._tasks)
             assert not await _is_there(zk, path)
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_start_ends_when_it_is_stopped(hosts: str, path: str, is_closed: bool) -> None:
+    """By `stop`, or by the end of the client."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            node = PersistentNode(zk, path)
+            proxy.hold()
+            starting = asyncio.ensure_future(node.start())
+            await until(lambda: node.state is NodeState.MISSING)
+            await (zk.close(timeout=0.05) if is_closed else node.stop(timeout=0.05))
+
+            with pytest.raises(ClientClosed):
+                await starting
+            proxy.flow()
 
     run(main())

@@ -6,14 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.support.clients import Style
 from tests.support.loops import run, until
-from tests.support.servers import Process
 
 import corral
 from corral.base import errors
 from corral.base.errors import Outcome
 from corral.client.errors import ClientClosed, RequestTimeout, RequestTooLarge
+from corral.client.telemetry import PrometheusObserver
 from corral.client.transaction import TransactionFailed
 from corral.client.values import (
     CREATOR_ALL,
@@ -425,18 +426,15 @@ def test_a_client_below_a_chroot_sees_nothing_else(hosts: str, path: str, style:
 
 
 def test_ephemerals_of_a_chroot_leave_out_its_namesakes(hosts: str, path: str) -> None:
-    """The server takes the path as a mere prefix. A session of two chroots is one that was handed over."""
+    """The server takes the path as a mere prefix. Asked over a session that has some on either side of the chroot."""
 
     async def main() -> None:
         async with corral.connect(hosts) as top:
             await top.create(path)
             await top.create(f"{path}/in", ephemeral=True)
             await top.create(f"{path}side", ephemeral=True)
-            async with corral.connect(f"{hosts}{path}") as zk:
-                zk._session = top._session
-                found = await top._run(zk._calls.ephemerals(path.encode()))
-                zk._session = type(top._session)(zk._session._hosts, 1)
-            assert found == ["/in"]
+            below = corral.connect(f"{hosts}{path}")
+            assert await top._run(below._calls.ephemerals(path.encode())) == ["/in"]
 
     run(main())
 
@@ -494,7 +492,7 @@ def test_malformed_access_lists_are_refused_by_value(hosts: str, path: str, styl
     run(main())
 
 
-def test_a_client_that_is_not_started_or_closed_says_so(hosts: str, server: Process) -> None:
+def test_a_client_that_is_not_started_or_closed_says_so(hosts: str) -> None:
     async def main() -> None:
         zk = corral.connect(hosts)
         with pytest.raises(ClientClosed, match="not started"):
@@ -516,3 +514,20 @@ def test_a_client_that_is_not_started_or_closed_says_so(hosts: str, server: Proc
         blocking.get("/")
     assert (blocking.state, blocking.session_id) == (State.CLOSED, 0)
     blocking.close()
+
+
+def test_an_observer_sees_requests_of_both_forms(hosts: str, path: str, style: Style) -> None:
+    async def main() -> None:
+        registry = CollectorRegistry()
+        async with style.open(hosts, observer=PrometheusObserver("mine", registry)) as zk:
+            await style.ask(zk.get, "/")
+            with pytest.raises(errors.NoNode):
+                await style.ask(zk.get, path)
+
+            def count(outcome: str) -> float | None:
+                labels = {"client": "mine", "operation": "getData", "outcome": outcome}
+                return registry.get_sample_value("corral_client_requests_total", labels)
+
+            await until(lambda: (count("ok"), count("NoNode")) == (1, 1))
+
+    run(main())

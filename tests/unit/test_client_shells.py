@@ -13,7 +13,7 @@ import pytest
 from corral.client.effects import Connect
 from corral.client.errors import ClientClosed, ConnectionLoss, RequestTimeout
 from corral.client.hosts import Host, HostRound
-from corral.client.portal import Portal
+from corral.client.portal import Box, Portal
 from corral.client.session import Session
 from corral.client.streams import EventStream
 from corral.client.transport import Transport, _Link
@@ -180,3 +180,21 @@ def test_a_stream_that_could_not_begin_begins_when_it_is_asked_again() -> None:
         assert client.watches == 1
 
     asyncio.run(main())
+
+
+def test_a_box_tells_its_observers_what_a_future_would() -> None:
+    """Metrics of a blocking client hang on it."""
+    told: list[tuple[bool, BaseException | None]] = []
+    error = ConnectionLoss("the test says so")
+    done, failed, abandoned = Box(), Box(), Box()
+    for box in (done, failed, abandoned):
+        box.add_done_callback(lambda box: told.append((box.cancelled(), box.exception())))
+
+    done.set_result(1)
+    failed.set_exception(error)
+    abandoned.abandon()
+    for box in (done, failed, abandoned):
+        box.withdraw()
+
+    assert told == [(False, None), (False, error), (True, None)]
+    assert done.result() == 1

@@ -24,36 +24,48 @@ from corral.client.errors import ClientClosed, RequestTimeout, WrongProcess
 class Box:
     """Where one caller waits for one result; it stands in for a future. `abandon` makes it deaf."""
 
-    __slots__ = ("_done", "_lock", "_on_given_up", "error", "task", "value")
+    __slots__ = ("_callbacks", "_done", "_is_abandoned", "_lock", "error", "task", "value")
 
     def __init__(self) -> None:
         self._lock = lock = threading.Lock()
         lock.acquire()
-        self._done = False
+        self._done = self._is_abandoned = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
-        self._on_given_up: Callable[[Any], object] | None = None
+        self._callbacks: list[Callable[[Any], object]] | None = None
 
     def done(self) -> bool:
         """Tell whether nothing is to be put in any more."""
         return self._done
 
     def cancelled(self) -> bool:
-        """Tell whether nobody waits any more."""
-        return self._done
+        """Tell whether the caller has given up."""
+        return self._is_abandoned
+
+    def exception(self) -> BaseException | None:
+        """Return the error, None if there is none."""
+        return self.error
+
+    def result(self) -> Any:
+        """Return the result."""
+        return self.value
 
     def set_result(self, value: Any) -> None:
         """Give the caller its result."""
         self.value = value
         self._done = True
         self._lock.release()
+        if self._callbacks:
+            self._call_back()
 
     def set_exception(self, error: BaseException) -> None:
         """Give the caller an error."""
         self.error = error
         self._done = True
         self._lock.release()
+        if self._callbacks:
+            self._call_back()
 
     def wait(self, timeout: float | None) -> bool:
         """Wait; tell whether there is something."""
@@ -61,18 +73,25 @@ class Box:
 
     def abandon(self) -> None:
         """Have no use for a result any more."""
-        self._done = True
+        self._done = self._is_abandoned = True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Have `callback` called on the loop if the caller gives up; a result is no news to anybody else."""
-        self._on_given_up = callback
+        """Have `callback(box)` called on the loop's thread when it is done, or the caller has given up."""
+        if self._callbacks is None:
+            self._callbacks = []
+        self._callbacks.append(callback)
 
     def withdraw(self) -> None:
         """Leave nothing running for a caller that has given up."""
         if self.task is not None:
             self.task.cancel()
-        if self._on_given_up is not None:
-            self._on_given_up(self)
+        if self._callbacks:
+            self._call_back()
+
+    def _call_back(self) -> None:
+        callbacks, self._callbacks = self._callbacks or [], None
+        for callback in callbacks:
+            callback(self)
 
 
 class Portal:

@@ -22,7 +22,7 @@ from corral.base.errors import BadVersion, NodeExists, NoNode, Outcome, Unimplem
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientError, ConnectionLoss, SessionLost
 from corral.client.transaction import Result, Transaction, TransactionFailed
-from corral.recipes.asking import make_parents, remove_beside, steadily, with_parents
+from corral.recipes.asking import make_parents, steadily, with_parents
 from corral.recipes.errors import RecipeError
 from corral.wire.data import ACL
 
@@ -85,6 +85,8 @@ class Once:
                 if is_unsure and isinstance(failed.error, BadVersion):
                     self._version += 1
                     return None
+                if not isinstance(failed.error, BadVersion | NoNode):
+                    raise failed.error from failed
                 if is_unsure:
                     raise OutcomeUnknown(
                         f"{self._permit} is gone: whether the write before the lost reply was made is not known"
@@ -141,8 +143,7 @@ class Once:
             self._remove(permit)
 
     def _remove(self, path: str) -> None:
-        # A container without children goes by itself, should the second deletion never be sent.
-        remove_beside(self._zk, f"{path}/alive")
+        # Should it never be sent: the child goes with the session, and the container, without one, by itself.
         self._zk.spawn(_remove_after(self._zk, path))
 
 

@@ -139,7 +139,7 @@ class PersistentNode:
         """Have it made, and kept from now on.
 
         Raises the server's refusal, NodeExists if another client's node stands there, RecipeTimeout; then it is not
-        kept.
+        kept; ClientClosed.
         """
         if self._keeper is None:
             self._become(NodeState.MISSING)
@@ -147,13 +147,17 @@ class PersistentNode:
             self._bell.ring()
             self._keeper = self._zk.spawn(self._keep())
         try:
-            state = await self.wait_for(NodeState.HELD, NodeState.BLOCKED, NodeState.REFUSED, timeout=timeout)
+            settled = (NodeState.HELD, NodeState.BLOCKED, NodeState.REFUSED, NodeState.STOPPED)
+            state = await self.wait_for(*settled, timeout=timeout)
             if state is NodeState.REFUSED and self.error is not None:
                 raise self.error
             if state is NodeState.BLOCKED:
                 raise NodeExists(f"{self._path}: another client has that node")
+            if state is NodeState.STOPPED:
+                raise ClientClosed(f"{self._asked_path} was stopped, or its client closed, before it was there")
         except BaseException:
-            self._end()
+            if self._keeper is not None:
+                self._end()
             raise
 
     async def stop(self, timeout: float | None = None) -> bool:
@@ -182,7 +186,7 @@ class PersistentNode:
         if self._keeper is None:
             return
         async with within(timeout, f"{self._path} was not written"):
-            while self._written < wanted and self._keeper is not None:
+            while self._written < wanted and self._state is not NodeState.STOPPED:
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -218,10 +222,12 @@ class PersistentNode:
             await remove(self._zk, self._path, session_id)
 
     def _on_state(self, state: State) -> None:
-        if state.is_connected:
+        if state is State.CLOSED:
+            self._become(NodeState.STOPPED)
+        elif state.is_connected:
             self._bell.ring()
         elif self._state is NodeState.HELD:
-            lost = self._ephemeral and state in (State.LOST, State.CLOSED)
+            lost = self._ephemeral and state is State.LOST
             self._become(NodeState.MISSING if lost else NodeState.IN_DOUBT)
 
     async def _keep(self) -> None:
