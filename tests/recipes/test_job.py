@@ -20,7 +20,7 @@ from corral.recipes.job import (
     ended,
     plan,
     rescheduled,
-)  # fmt: skip
+)
 
 T0 = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -120,9 +120,17 @@ def test_a_record_is_read_as_it_was_written() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{}", b"[]", b'"x"', b"\xff", encode_progress(_done(T0)).replace(b"1,", b"2,", 1),
-     encode_progress(_done(T0)).replace(b"+00:00", b""), encode_progress(_done(T0)).replace(b"2026", b"20x6")],
-)  # fmt: skip
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'"x"',
+        b"\xff",
+        encode_progress(_done(T0)).replace(b"1,", b"2,", 1),
+        encode_progress(_done(T0)).replace(b"+00:00", b""),
+        encode_progress(_done(T0)).replace(b"2026", b"20x6"),
+    ],
+)
 def test_a_strange_record_is_refused(data: bytes) -> None:
     """One error for whatever is not understood, another version too."""
     with pytest.raises(BadProgress, match="is no record of a job"):

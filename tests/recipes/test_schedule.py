@@ -312,6 +312,30 @@ def test_stopping_waits_for_a_run_or_interrupts_it(hosts: str, path: str) -> Non
     run(main())
 
 
+def test_stopped_at_every_await_leaves_nobody_in_line(hosts: str, path: str) -> None:
+    """A member is stopped after 0, 1, 2 ... turns of the loop; each time its candidacy is gone in the end."""
+
+    async def main() -> None:
+        clock, runs = Clock(), Runs()
+        async with corral.connect(hosts) as zk:
+            for turns in range(45):
+                member = Schedule(zk, path, _minutely(runs), clock=clock)
+                await member.start()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if turns % 3 == 2:
+                    await zk.sync()
+                clock.move(60)
+
+                await member.stop()
+
+                assert member.running == []
+                await until(lambda: _count(zk, f"{path}/members/tick", 0))
+            await until(lambda: not zk._tasks)
+
+    run(main())
+
+
 def test_a_record_deleted_by_hand_begins_anew(hosts: str, path: str) -> None:
     """The run that found it gone is not noted, and not begun; the next is."""
 
