@@ -1,4 +1,4 @@
-"""The examples of docs/recipes run as they stand."""
+"""The examples of docs/recipes, and of the guides from other libraries, run as they stand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "recipes"
 EXAMPLES = [
     pytest.param(match[1], id=f"{page.stem}-{number}")
-    for page in sorted(DOCS.glob("*.md"))
+    for page in sorted([*DOCS.glob("*.md"), *DOCS.parent.glob("from-*.md")])
     for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))
 ]
 

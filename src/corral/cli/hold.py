@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from corral.client.aio import AsyncClient
+from corral.recipes.election import Election
 from corral.recipes.errors import RecipeTimeout
 from corral.recipes.held import Held
 from corral.recipes.lock import Lock
@@ -52,14 +53,14 @@ class Holder:
     async def run(self, zk: AsyncClient, wait_s: float | None, again: bool) -> int:
         """Wait for the lock, run the command; return the exit code.
 
-        wait_s: how long to wait for the lock, None for ever. again: whether to wait, and run the command, again when
-        the lock was lost. Raises what asking for the lock fails with.
+        wait_s: how long to wait for the lock, None for ever. again: whether it is an election, where the command runs
+        again in the next term when one was lost. Raises what asking for the lock fails with.
         """
         loop = asyncio.get_running_loop()
         for number in _FORWARDED:
             loop.add_signal_handler(number, self._on_signal, number)
         while True:
-            held = await self._acquire(zk, wait_s)
+            held = await self._acquire(zk, wait_s, Election if again else Lock)
             if held is None:
                 return NOT_ACQUIRED if self._ended_by is None else SIGNALLED + self._ended_by
             try:
@@ -72,9 +73,9 @@ class Holder:
             if self._ended_by is not None or not again:
                 return LOST
 
-    async def _acquire(self, zk: AsyncClient, wait_s: float | None) -> Held | None:
+    async def _acquire(self, zk: AsyncClient, wait_s: float | None, kind: type[Lock | Election]) -> Held | None:
         identifier = f"{os.uname().nodename} {os.getpid()}".encode()
-        self._waiting = asyncio.ensure_future(Lock(zk, self._path, identifier=identifier).acquire(wait_s))
+        self._waiting = asyncio.ensure_future(kind(zk, self._path, identifier=identifier).acquire(wait_s))
         try:
             return await self._waiting
         except RecipeTimeout as error:

@@ -41,7 +41,7 @@ def lock(path: str, command: tuple[str, ...], wait_s: float | None, grace_s: flo
 def elect(path: str, command: tuple[str, ...], grace_s: float, **given: Any) -> None:
     """Run COMMAND while elected at PATH; if that is lost, stop it, stand again, and run it anew.
 
-    Candidates at PATH are contenders for one lock there. The exit code is COMMAND's, when it ends by itself; others
+    Candidates stand as Curator's leader latches do. The exit code is COMMAND's, when it ends by itself; others
     as those of `corral lock`.
     """
     sys.exit(_run(connection_of(given), path, command, None, grace_s, again=True))
