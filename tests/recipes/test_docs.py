@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import corral
+
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "recipes"
 EXAMPLES = [
     pytest.param(match[1], id=f"{page.stem}-{number}")
@@ -16,8 +18,11 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_runs(example: str, hosts: str) -> None:
-    """An example says where its server is; nothing else is changed."""
+def test_an_example_runs(example: str, hosts: str, request: pytest.FixtureRequest) -> None:
+    """An example says where its server is; nothing else is changed. Each finds an empty one, below a path of its own."""
     assert "127.0.0.1:2181" in example
+    chroot = f"/doc-{request.node.name}".replace("[", "-").replace("]", "")
+    with corral.Client(hosts) as zk:
+        zk.create(chroot)
 
-    exec(compile(example.replace("127.0.0.1:2181", hosts), "example", "exec"), {"__name__": "__main__"})
+    exec(compile(example.replace("127.0.0.1:2181", hosts + chroot), "example", "exec"), {"__name__": "__main__"})

@@ -19,7 +19,7 @@ def test_the_clients_are_importable_by_their_names() -> None:
 
 
 def test_other_names_are_no_attributes() -> None:
-    with pytest.raises(AttributeError, match="corral.recipes"):
+    with pytest.raises(AttributeError, match=r"corral\.recipes"):
         _ = recipes.Nothing
     with pytest.raises(AttributeError, match="corral"):
         _ = corral.Nothing
