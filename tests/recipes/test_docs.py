@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.support.loops import run
+
+import corral
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "recipes"
 EXAMPLES = [
@@ -16,8 +19,14 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_runs(example: str, hosts: str) -> None:
-    """An example says where its server is; nothing else is changed."""
+def test_an_example_runs(example: str, hosts: str, path: str) -> None:
+    """An example says where its server is; it gets a chroot of its own there, as two may use one path."""
     assert "127.0.0.1:2181" in example
 
-    exec(compile(example.replace("127.0.0.1:2181", hosts), "example", "exec"), {"__name__": "__main__"})
+    async def make() -> None:
+        async with corral.connect(hosts) as zk:
+            await zk.create(path)
+
+    run(make())
+
+    exec(compile(example.replace("127.0.0.1:2181", hosts + path), "example", "exec"), {"__name__": "__main__"})
