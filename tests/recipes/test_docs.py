@@ -19,7 +19,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str, hosts: str, request: pytest.FixtureRequest) -> None:
-    """An example says where its server is, nothing else is changed; each finds an empty one, as it has its own chroot."""
+    """An example says where its server is, nothing else is changed; each has an empty one, below its own chroot."""
     assert "127.0.0.1:2181" in example
     chroot = f"/doc-{request.node.name}".replace("[", "-").replace("]", "")
     with corral.Client(hosts) as zk:
