@@ -320,13 +320,15 @@ def test_another_s_cancellation_of_a_block_is_passed_on(hosts: str, path: str) -
 
     async def main() -> None:
         async with corral.connect(hosts) as zk:
+            inside = asyncio.Event()
 
             async def hold() -> None:
                 async with Lock(zk, path):
+                    inside.set()
                     await asyncio.Event().wait()
 
             task = asyncio.create_task(hold())
-            await until(lambda: _there(zk, path))
+            await inside.wait()
             task.cancel()
 
             with pytest.raises(asyncio.CancelledError):
@@ -346,14 +348,16 @@ def test_a_holder_whose_session_expired_is_told_and_its_block_ended(hosts: str, 
     async def main() -> None:
         async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
             seen: list[HoldState] = []
+            inside = asyncio.Event()
 
             async def hold() -> None:
                 async with Lock(zk, path) as held:
                     held.on_change(seen.append)
+                    inside.set()
                     await asyncio.Event().wait()
 
             task = asyncio.create_task(hold())
-            await until(lambda: _there(other, path))
+            await inside.wait()
             await expire(zk, hosts)
 
             with pytest.raises(HoldLost):
@@ -364,10 +368,6 @@ def test_a_holder_whose_session_expired_is_told_and_its_block_ended(hosts: str, 
             assert second.is_held
 
     run(main())
-
-
-async def _there(zk: corral.AsyncClient, path: str) -> bool:
-    return not await _is_empty(zk, path)
 
 
 def test_a_listener_that_fails_keeps_nobody_in_the_dark(hosts: str, path: str) -> None:
