@@ -1,7 +1,8 @@
 """Write the blocking classes from the asyncio ones: one typed line for each method that asks the server.
 
 `generate_blocking.py` writes the files, `generate_blocking.py --check` only tells whether they are current. What is
-generated: every public method of a source class that is `async` or returns an Awaitable, unless its base has it.
+generated of the client: every public method that is `async` or returns an Awaitable, unless its base has it. Of the
+recipes: all that is public, for the classes that `recipes_for_threads.py` names.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import recipes_for_threads
 
 ROOT = Path(__file__).resolve().parent.parent / "src" / "corral"
 
@@ -67,11 +70,13 @@ def main() -> int:
     """Write or check all files; return the exit status."""
     is_check = "--check" in sys.argv[1:]
     stale = []
-    for job in JOBS:
-        path = ROOT / job.target
-        text = formatted(generate(job), path)
+    texts = {job.target: generate(job) for job in JOBS}
+    texts[recipes_for_threads.TARGET] = recipes_for_threads.generate(ROOT)
+    for target, unformatted in texts.items():
+        path = ROOT / target
+        text = formatted(unformatted, path)
         if not path.exists() or path.read_text() != text:
-            stale.append(job.target)
+            stale.append(target)
             if not is_check:
                 path.write_text(text)
     for name in stale:
@@ -139,9 +144,11 @@ def hand_over(arg: ast.arg) -> str:
 
 
 def formatted(text: str, path: Path) -> str:
-    """Return the text as the formatter leaves it."""
-    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(path), "-"]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    """Return the text as the formatter leaves it, with its imports in order and those alone that it needs."""
+    for command in (["check", "--quiet", "--fix", "--exit-zero", "--select", "I,F401"], ["format"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
+        text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
+    return text
 
 
 if __name__ == "__main__":

@@ -143,10 +143,13 @@ class BlockingClient:
         self.close()
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self._opened().call(self._timeout, method, *args, **kwargs)
+
+    def _opened(self) -> Portal:
         portal = self._portal
         if portal is None:
             raise ClientClosed("the client is not started, or closed: use it in `with`, or call start()")
-        return portal.call(self._timeout, method, *args, **kwargs)
+        return portal
 
     def _listener(self, listener: Callable[[Any], object] | None) -> Any:
         return None if listener is None or self._listeners is None else self._listeners.wrap(listener)

@@ -221,6 +221,10 @@ class Portal:
 async def _into(box: Box, work: Coroutine[Any, Any, Any]) -> None:
     try:
         value = await work
+    except asyncio.CancelledError:
+        # Who has given up does not hear it; the others' work is cancelled by the portal's end alone.
+        if not box.done():
+            box.set_exception(ClientClosed("the client is closed"))
     except BaseException as error:  # noqa: BLE001  # It is the caller's.
         if not box.done():
             box.set_exception(error)

@@ -59,7 +59,8 @@ def decode_lease(data: bytes) -> LeaseHolder:
         raise BadLease(f"{data[:100]!r} is no lease") from error
 
 
-def _utc() -> datetime:
+def utc_now() -> datetime:
+    """Return the time, in UTC."""
     return datetime.now(UTC)
 
 
@@ -72,7 +73,7 @@ class NonBlockingLease:
 
     def __init__(
         self, zk: AsyncClient, path: str, duration: timedelta, *, identifier: str,
-        acl: Sequence[ACL] | None = None, clock: Callable[[], datetime] = _utc,
+        acl: Sequence[ACL] | None = None, clock: Callable[[], datetime] = utc_now,
     ) -> None:  # fmt: skip
         if duration <= timedelta(0):
             raise ValueError(f"duration {duration}: must be positive")
@@ -138,7 +139,7 @@ class MultiNonBlockingLease:
 
     def __init__(
         self, zk: AsyncClient, path: str, count: int, duration: timedelta, *, identifier: str,
-        acl: Sequence[ACL] | None = None, clock: Callable[[], datetime] = _utc,
+        acl: Sequence[ACL] | None = None, clock: Callable[[], datetime] = utc_now,
     ) -> None:  # fmt: skip
         if count < 1:
             raise ValueError(f"count {count}: must be at least 1")
