@@ -237,7 +237,9 @@ def member(method: Function) -> Iterator[str]:
         yield prop(method.name, kind, doc, blocking(kind, f"self._look(lambda: self._twin.{method.name})"))
         return
     names = [each.arg for each in parameters]
-    passed = [each.arg for each in method.args.args[1:]] + [f"{each.arg}={each.arg}" for each in method.args.kwonlyargs]
+    passed = [each.arg for each in method.args.args[1:]]
+    passed += [f"*{method.args.vararg.arg}"] if method.args.vararg else []
+    passed += [f"{each.arg}={each.arg}" for each in method.args.kwonlyargs]
     if "listener" in names:
         way = "_listen"
     elif isinstance(method, ast.FunctionDef):

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
 
 import corral
 from corral.client.errors import ClientClosed
-from corral.recipes.blocking import Lock
-from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
+from corral.recipes.blocking import (
+    AtomicNumber,
+    Barrier,
+    Counter,
+    DoubleBarrier,
+    Election,
+    Latch,
+    Lock,
+    MultiLock,
+    MultiNonBlockingLease,
+    NonBlockingLease,
+    Party,
+    PersistentNode,
+    Queue,
+    ReadWriteLock,
+    Semaphore,
+    SharedValue,
+)
+from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout, WouldDeadlock
 from corral.recipes.held import HoldState
+from corral.recipes.persistent_node import NodeState
+from corral.recipes.shared_value import Versioned
 from corral.testing import EmbeddedServer
 
 T = TypeVar("T")
@@ -229,3 +250,263 @@ def test_who_waits_when_the_client_is_closed_is_told(server: EmbeddedServer, zk:
 def test_a_wrong_parameter_is_refused_as_by_the_twin(zk: corral.Client, path: str) -> None:
     with pytest.raises(ValueError, match="must be one of"):
         Lock(zk, path, style="none")  # type: ignore[arg-type]  # That is the test.
+
+
+def test_readers_share_and_a_writer_is_alone(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine, theirs = ReadWriteLock(zk, path), ReadWriteLock(other, path)
+
+    with mine.read, theirs.read:
+        assert mine.path == path
+        assert elsewhere(theirs.write.try_acquire) is None
+        with pytest.raises(WouldDeadlock):
+            mine.write.acquire()
+    with mine.write as writing:
+        assert theirs.read.try_acquire() is None
+        assert elsewhere(mine.read.try_acquire) is None
+        with mine.read as reading:
+            assert reading.is_held
+        assert mine.write.held == writing
+    assert theirs.write.acquire().release()
+
+
+def test_several_locks_are_one(zk: corral.Client, other: corral.Client, path: str) -> None:
+    """All or none of them, in the order in which they were given, again by thread."""
+    first, second = Lock(zk, path + "-a"), Lock(zk, path + "-b")
+    both = MultiLock([second, first])
+    theirs = Lock(other, path + "-b")
+
+    with both as (of_second, of_first):
+        assert (of_second, of_first) == (second.held, first.held)
+        assert elsewhere(both.try_acquire) is None
+        assert theirs.try_acquire() is None
+    with theirs:
+        assert both.try_acquire() is None
+        with pytest.raises(RecipeTimeout):
+            both.acquire(timeout=0.05)
+    assert len(both.acquire()) == 2
+    assert both.release()
+    assert zk.children(path + "-a") == zk.children(path + "-b") == []
+
+
+def test_several_locks_are_of_one_client(zk: corral.Client, other: corral.Client, path: str) -> None:
+    with pytest.raises(ValueError, match="locks of 2 clients"):
+        MultiLock([Lock(zk, path), Lock(other, path)])
+    with pytest.raises(ValueError, match="at least one"):
+        MultiLock([])
+
+
+def test_a_semaphore_has_so_many_leases(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine, theirs = Semaphore(zk, path, limit=2), Semaphore(other, path)
+
+    with mine, theirs as lease:
+        assert lease.is_held
+        assert mine.try_acquire() is None
+        waiting = beside(mine.acquire)
+        assert len(theirs.holders()) == 2
+    assert waiting.result(PATIENCE_S).release()
+    mine.set_limit(3)
+    assert theirs.limit() == 3
+    assert mine.acquire(3).release()
+
+
+def test_a_semaphore_told_of_a_lost_lease(zk: corral.Client, other: corral.Client, path: str) -> None:
+    def lose() -> None:
+        with Semaphore(zk, path, limit=1) as lease:
+            other.delete(lease.path)
+            lease.wait_lost()
+
+    with pytest.raises(HoldLost):
+        lose()
+
+
+def test_a_lease_by_the_clock(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine = NonBlockingLease(zk, path, timedelta(hours=1), identifier="mine")
+    theirs = NonBlockingLease(other, path, timedelta(hours=1), identifier="theirs")
+
+    assert (mine.obtain(), mine.obtain(), theirs.obtain()) == (True, True, False)
+    holder = theirs.holder()
+    assert holder is not None
+    assert holder.holder == "mine"
+    assert mine.give_back()
+    assert theirs.obtain()
+
+
+def test_so_many_leases_by_the_clock(zk: corral.Client, path: str) -> None:
+    leases = [MultiNonBlockingLease(zk, path, 2, timedelta(hours=1), identifier=name) for name in "abc"]
+
+    assert [lease.obtain() for lease in leases] == [True, True, False]
+
+
+def test_who_stood_first_leads_and_the_next_follows(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine, theirs = Election(zk, path, identifier=b"mine"), Election(other, path, identifier=b"theirs")
+
+    with mine as led:
+        leader = theirs.leader()
+        assert leader is not None
+        assert (leader.identifier, leader.czxid) == (b"mine", led.fencing_token)
+        waiting = beside(theirs.acquire)
+        await_contenders(mine, 2)
+        assert not waiting.done()
+
+    assert waiting.result(PATIENCE_S).fencing_token > led.fencing_token
+
+
+def test_a_latch_stands_beside_other_work(zk: corral.Client, other: corral.Client, path: str) -> None:
+    told: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    latch = Latch(zk, path)
+    forget = latch.on_change(told.put)
+    with latch:
+        term = latch.wait_leader()
+        assert (latch.is_leader, latch.held) == (True, term)
+        assert told.get(timeout=PATIENCE_S)
+        with Latch(other, path) as second:
+            with pytest.raises(RecipeTimeout):
+                second.wait_leader(timeout=0.05)
+            assert latch.stop()
+            assert second.wait_leader(PATIENCE_S).fencing_token > term.fencing_token
+        assert not told.get(timeout=PATIENCE_S)
+    forget()
+    with pytest.raises(NotHeld):
+        latch.wait_leader()
+
+
+# Numbers and values.
+
+
+def test_a_counter_counts_each_addition_once(zk: corral.Client, other: corral.Client, path: str) -> None:
+    with Counter(zk, path) as mine, Counter(other, path) as theirs:
+
+        def add(counter: Counter) -> None:
+            for _ in range(10):
+                counter.add()
+
+        for done in [beside(lambda counter=counter: add(counter)) for counter in (mine, theirs, mine)]:
+            done.result(PATIENCE_S)
+
+        assert (mine.value(), theirs.subtract(5)) == (30, 25)
+        assert (theirs.pre_value, theirs.post_value) == (30, 25)
+
+
+def test_an_atomic_number(zk: corral.Client, path: str) -> None:
+    with AtomicNumber(zk, path) as number:
+        assert number.initialize(5)
+        assert number.add(2).after == 7
+        assert not number.compare_and_set(5, 9).is_done
+        assert number.update(lambda found: found * 2).after == 14
+        with pytest.raises(RuntimeError, match="cannot wait for the client"):
+            number.update(lambda found: int(zk.get(path)[1].version))
+        assert elsewhere(number.get) == 14
+
+
+def test_a_shared_value_is_seen_by_the_others(zk: corral.Client, other: corral.Client, path: str) -> None:
+    told: queue.SimpleQueue[Versioned] = queue.SimpleQueue()
+    with SharedValue(zk, path, b"first") as mine, SharedValue(other, path) as theirs:
+        mine.on_change(told.put)
+        seen = mine.versioned
+        waiting = beside(lambda: mine.wait_change(seen))
+
+        theirs.set(b"second")
+
+        assert waiting.result(PATIENCE_S).data == b"second"
+        assert told.get(timeout=PATIENCE_S).data == b"second"
+        assert (mine.value, mine.is_current, mine.try_set(seen, b"late")) == (b"second", True, False)
+
+
+# Barriers and queues.
+
+
+def test_a_barrier_keeps_threads_waiting(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine, theirs = Barrier(zk, path), Barrier(other, path)
+    assert mine.create()
+    waiting = beside(theirs.wait)
+    assert not theirs.wait(timeout=0.05)
+    assert not waiting.done()
+
+    assert mine.remove()
+
+    assert waiting.result(PATIENCE_S)
+
+
+def test_members_begin_and_end_together(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine, theirs = DoubleBarrier(zk, path, 2), DoubleBarrier(other, path, 2)
+    assert not mine.enter(timeout=0.05)
+    entering = beside(mine.enter)
+
+    assert theirs.enter()
+    assert entering.result(PATIENCE_S)
+    assert mine.is_inside
+    leaving = beside(mine.leave)
+    assert theirs.leave()
+    assert leaving.result(PATIENCE_S)
+    assert not mine.is_inside
+
+
+def test_items_come_out_once_and_in_order(zk: corral.Client, other: corral.Client, path: str) -> None:
+    with Queue(zk, path) as mine, Queue(other, path) as theirs:
+        assert mine.get(timeout=0) is None
+        waiting = beside(theirs.get)
+        mine.put(b"first")
+        assert waiting.result(PATIENCE_S) == b"first"
+        mine.put_all([b"a", b"b", b"c"])
+        mine.put(b"urgent", priority=1)
+        assert mine.size() == 4
+
+        assert [theirs.get(), mine.get(), theirs.get(), mine.get(), mine.get(0)] == [b"urgent", b"a", b"b", b"c", None]
+
+
+def test_a_claimed_item_is_not_anothers(zk: corral.Client, other: corral.Client, path: str) -> None:
+    with Queue(zk, path) as mine, Queue(other, path) as theirs:
+        mine.put(b"work")
+        claimed = mine.claim()
+        assert claimed is not None
+        assert claimed.items == [b"work"]
+        assert theirs.claim(timeout=0) is None
+        mine.release(claimed)
+        again = theirs.claim(PATIENCE_S)
+        assert again is not None
+        theirs.consume(again)
+        assert mine.size() == 0
+
+
+# Who is there.
+
+
+def test_members_of_a_party(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine = Party(zk, path, "mine")
+    with Party(other, path, "theirs") as theirs:
+        assert [each.identifier for each in mine.members()] == ["theirs"]
+        with mine:
+            assert mine.is_member
+            assert theirs.count() == 2
+            before = theirs.wait_members(2)
+            waiting = beside(lambda: theirs.wait_change(before))
+        assert [each.identifier for each in waiting.result(PATIENCE_S)] == ["theirs"]
+    assert zk.children(path) == []
+
+
+def test_a_node_comes_back(zk: corral.Client, other: corral.Client, path: str) -> None:
+    told: queue.SimpleQueue[NodeState] = queue.SimpleQueue()
+    with PersistentNode(zk, path, b"here") as node:
+        token = node.fencing_token
+        node.on_change(told.put)
+        other.delete(path)
+        assert [told.get(timeout=PATIENCE_S) for _ in range(2)] == [NodeState.MISSING, NodeState.HELD]
+        assert node.wait_for(NodeState.HELD) is node.state
+        assert node.fencing_token > token
+        node.set(b"there")
+        assert other.get(path)[0] == b"there"
+    assert other.exists(path) is None
+    assert (node.state, node.error) == (NodeState.STOPPED, None)
+
+
+def test_what_a_closed_client_left_can_be_closed(server: EmbeddedServer, path: str) -> None:
+    """There is nothing to do then, and nothing is raised."""
+    with corral.Client(server.connect_string) as client:
+        counter, items, node = Counter(client, path), Queue(client, path + "-queue"), PersistentNode(client, path)
+        forget = node.on_change(lambda state: None)
+        counter.add()
+
+    counter.close()
+    items.close()
+    forget()
+    assert node.state is NodeState.STOPPED

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -131,6 +133,24 @@ def test_a_portal_ends_what_runs_on_its_loop() -> None:
     portal.stop()
     assert ends == ["ended"]
     assert tasks[0].cancelled()
+
+
+def test_who_waits_for_work_that_a_stop_ends_is_told() -> None:
+    """As ClientClosed: a bare CancelledError would pass by whoever handles errors."""
+    portal = Portal("test")
+    has_begun = threading.Event()
+
+    async def wait() -> None:
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(portal.call, None, wait)
+        assert has_begun.wait(10.0)
+        portal.stop()
+
+        with pytest.raises(ClientClosed):
+            waiting.result(10.0)
 
 
 def test_the_loops_own_thread_cannot_wait_for_it() -> None:

@@ -1046,7 +1046,7 @@ class PersistentNode(Recipe):
 
     def wait_for(self, *states: NodeState, timeout: float | None = None) -> NodeState:
         """Wait until it is in one of `states`. Raises RecipeTimeout."""
-        result: NodeState = self._wait(self._twin.wait_for, timeout=timeout)
+        result: NodeState = self._wait(self._twin.wait_for, *states, timeout=timeout)
         return result
 
     def start(self, timeout: float | None = None) -> None:
