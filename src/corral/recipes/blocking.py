@@ -1053,7 +1053,7 @@ class PersistentNode(Recipe):
         """Have it made, and kept from now on.
 
         Raises the server's refusal, NodeExists if another client's node stands there, RecipeTimeout; then it is not
-        kept.
+        kept; ClientClosed.
         """
         self._wait(self._twin.start, timeout)
 
