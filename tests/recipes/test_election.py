@@ -256,7 +256,9 @@ def test_a_latch_says_what_happens_to_its_leadership(hosts: str, path: str) -> N
                 assert leader is not None
                 assert leader.identifier == b"me"
 
-            assert seen == [True, False, True, False, True, False]
+            # The session may have been in doubt more than once before it was over; what is told changes each time.
+            assert seen == [True, False] * (len(seen) // 2)
+            assert len(seen) >= 6
             assert not latch.is_leader
             assert await zk.children(path) == []
 
