@@ -48,7 +48,12 @@ IMPORTS = {
     "Self": "from typing import Self",
     "TracebackType": "from types import TracebackType",
 }
-WORDS = {", on the loop,": ", on a thread,", "`async with`": "`with`", "until cancelled": "until interrupted"}
+WORDS = {
+    ", on the loop,": ", on a thread,",
+    "`async with`": "`with`",
+    "It may be a coroutine function; the next change waits for it, the cache and the connection do not. What it\n"
+    "        raises is logged.": "What it raises is logged.",
+}
 """What docstrings say of tasks, and of threads."""
 TYPES = {"AsyncClient": "BlockingClient", "Transaction": "BlockingTransaction"}
 
@@ -90,7 +95,14 @@ TWINS = [
     Twin("queue", "Queue"),
     Twin("persistent_node", "PersistentNode"),
     Twin("party", "Party"),
+    Twin("registration", "Registration"),
+    Twin("discovery", "Discovery"),
+    Twin("cache", "Cache", skipped=("__init__", "changes"), renamed={"Change": "CacheChange"}),
+    Twin("node_cache", "NodeCache", "Cache"),
+    Twin("children_cache", "ChildrenCache", "Cache"),
+    Twin("tree_cache", "TreeCache", "Cache"),
 ]
+DUNDERS = ("__len__", "__iter__")
 MADE = {twin.name for twin in TWINS}
 
 
@@ -113,15 +125,20 @@ def importable(twin: Twin, tree: ast.Module) -> dict[str, str]:
     found = {twin.module: f"from {PACKAGE} import {twin.module}"}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
-            found |= {each.name: f"from {node.module} import {each.name}" for each in node.names}
+            for each in node.names:
+                found |= imported(twin, str(node.module), each.name)
         elif isinstance(node, ast.Import):
             found |= {each.name: f"import {each.name}" for each in node.names}
         else:
             for name in defined(node):
-                own = twin.renamed.get(name)
-                line = f"from {PACKAGE}.{twin.module} import {name}"
-                found[own or name] = f"{line} as {own}" if own else line
+                found |= imported(twin, f"{PACKAGE}.{twin.module}", name)
     return found
+
+
+def imported(twin: Twin, module: str, name: str) -> dict[str, str]:
+    """Return a name as it is here, and its import."""
+    own = twin.renamed.get(name)
+    return {own: f"from {module} import {name} as {own}"} if own else {name: f"from {module} import {name}"}
 
 
 def defined(node: ast.stmt) -> Iterator[str]:
@@ -151,7 +168,7 @@ def class_text(twin: Twin, tree: ast.Module) -> Iterator[str]:
             yield from attributes(node)
         elif node.name == "__aenter__":
             yield entrance(node)
-        elif not node.name.startswith("_"):
+        elif not node.name.startswith("_") or node.name in DUNDERS:
             yield from member(node)
 
 
@@ -242,16 +259,20 @@ def member(method: Function) -> Iterator[str]:
     passed += [f"{each.arg}={each.arg}" for each in method.args.kwonlyargs]
     if "listener" in names:
         way = "_listen"
+    elif method.name == "close" and kind == "None":
+        way = "_end"
     elif isinstance(method, ast.FunctionDef):
-        way = "_end" if method.name == "close" else "_look"
+        way = "_look"
     elif "timeout" in names or method.name.startswith("wait"):
         way = "_wait"
     else:
         way = "_ask"
     call = f"self.{way}({', '.join([f'self._twin.{method.name}', *passed])})"
-    head = f'    def {method.name}({ast.unparse(method.args)}) -> {kind}:\n        """{doc}"""\n'
+    head = f"    def {method.name}({ast.unparse(method.args)}) -> {kind}:\n" + (f'        """{doc}"""\n' if doc else "")
     if kind == "None":
         yield f"{head}        {call}\n"
+    elif kind == "Self":
+        yield f"{head}        {call}\n        return self\n"
     elif (result := blocking(kind, call)) != call:
         yield f"{head}        return {result}\n"
     else:

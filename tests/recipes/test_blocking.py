@@ -16,24 +16,31 @@ from corral.client.errors import ClientClosed
 from corral.recipes.blocking import (
     AtomicNumber,
     Barrier,
+    ChildrenCache,
     Counter,
+    Discovery,
     DoubleBarrier,
     Election,
     Latch,
     Lock,
     MultiLock,
     MultiNonBlockingLease,
+    NodeCache,
     NonBlockingLease,
     Party,
     PersistentNode,
     Queue,
     ReadWriteLock,
+    Registration,
     Semaphore,
     SharedValue,
+    TreeCache,
 )
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout, WouldDeadlock
 from corral.recipes.held import HoldState
 from corral.recipes.persistent_node import NodeState
+from corral.recipes.registration import RegistrationState
+from corral.recipes.service_instance import ServiceInstance
 from corral.recipes.shared_value import Versioned
 from corral.testing import EmbeddedServer
 
@@ -84,9 +91,9 @@ def other(server: EmbeddedServer) -> Iterator[corral.Client]:
         yield client
 
 
-def await_contenders(lock: Any, count: int) -> None:
-    """Wait until so many stand in a line."""
-    while len(lock.contenders()) != count:
+def await_contenders(lock: Any, *identifiers: bytes) -> None:
+    """Wait until these stand in a line."""
+    while [each.identifier for each in lock.contenders()] != list(identifiers):
         pass
 
 
@@ -95,13 +102,12 @@ def await_contenders(lock: Any, count: int) -> None:
 
 def test_two_clients_exclude_each_other(zk: corral.Client, other: corral.Client, path: str) -> None:
     """A lock that one client has is not another's until it is released, and tokens grow."""
-    lock, second = Lock(zk, path, identifier=b"first"), Lock(other, path)
+    lock, second = Lock(zk, path, identifier=b"first"), Lock(other, path, identifier=b"second")
     with lock as held:
-        assert second.try_acquire() is None
+        assert Lock(other, path).try_acquire() is None
         waiting = beside(second.acquire)
-        await_contenders(lock, 2)
+        await_contenders(lock, b"first", b"second")
         assert not waiting.done()
-        assert [each.identifier for each in lock.contenders()] == [b"first", b""]
 
     later = waiting.result(PATIENCE_S)
 
@@ -235,7 +241,7 @@ def test_who_waits_when_the_client_is_closed_is_told(server: EmbeddedServer, zk:
     with Lock(zk, path):
         mine = Lock(client, path + "-mine").acquire()
         waiting = beside(Lock(client, path).acquire)
-        await_contenders(Lock(zk, path), 2)
+        await_contenders(Lock(zk, path), b"", b"")
         client.close()
 
         with pytest.raises(ClientClosed):
@@ -285,7 +291,7 @@ def test_several_locks_are_one(zk: corral.Client, other: corral.Client, path: st
             both.acquire(timeout=0.05)
     assert len(both.acquire()) == 2
     assert both.release()
-    assert zk.children(path + "-a") == zk.children(path + "-b") == []
+    assert theirs.acquire().release()
 
 
 def test_several_locks_are_of_one_client(zk: corral.Client, other: corral.Client, path: str) -> None:
@@ -296,13 +302,13 @@ def test_several_locks_are_of_one_client(zk: corral.Client, other: corral.Client
 
 
 def test_a_semaphore_has_so_many_leases(zk: corral.Client, other: corral.Client, path: str) -> None:
-    mine, theirs = Semaphore(zk, path, limit=2), Semaphore(other, path)
+    mine, theirs = Semaphore(zk, path, limit=2, identifier=b"mine"), Semaphore(other, path)
 
     with mine, theirs as lease:
         assert lease.is_held
         assert mine.try_acquire() is None
+        assert [each.identifier for each in theirs.holders()][:2] == [b"mine", b""]
         waiting = beside(mine.acquire)
-        assert len(theirs.holders()) == 2
     assert waiting.result(PATIENCE_S).release()
     mine.set_limit(3)
     assert theirs.limit() == 3
@@ -345,7 +351,7 @@ def test_who_stood_first_leads_and_the_next_follows(zk: corral.Client, other: co
         assert leader is not None
         assert (leader.identifier, leader.czxid) == (b"mine", led.fencing_token)
         waiting = beside(theirs.acquire)
-        await_contenders(mine, 2)
+        await_contenders(mine, b"mine", b"theirs")
         assert not waiting.done()
 
     assert waiting.result(PATIENCE_S).fencing_token > led.fencing_token
@@ -499,14 +505,57 @@ def test_a_node_comes_back(zk: corral.Client, other: corral.Client, path: str) -
     assert (node.state, node.error) == (NodeState.STOPPED, None)
 
 
+def test_services_are_found(zk: corral.Client, other: corral.Client, path: str) -> None:
+    mine = ServiceInstance("web", "one", "10.0.0.7", 8080)
+    services = Discovery(other, path)
+    with Registration(zk, path, mine) as registration:
+        assert (registration.path, registration.state) == (f"{path}/web/one", RegistrationState.REGISTERED)
+        assert services.names() == ["web"]
+        assert services.instances("web") == [services.instance("web", "one")]
+        registration.update(ServiceInstance("web", "one", "10.0.0.8", 8080))
+        found = services.instance("web", "one")
+        assert found is not None
+        assert found.address == "10.0.0.8"
+
+    assert services.instances("web") == []
+
+
+# Caches.
+
+
+def test_caches_follow(zk: corral.Client, other: corral.Client, path: str) -> None:
+    """Each is told of a change on the listeners' thread, where it may be asked what there is."""
+    other.create(path, b"root")
+    other.create(path + "/a", b"old")
+    told: queue.SimpleQueue[tuple[str, bytes | None]] = queue.SimpleQueue()
+    node, children, tree = NodeCache(zk, path + "/a"), ChildrenCache(zk, path), TreeCache(zk, path)
+    with node, children, tree:
+        forget = node.listen(lambda change: told.put((change.path, node.data)))
+        tree.listen(lambda change: told.put((change.path, tree.get(path + "/a").data)))  # type: ignore[union-attr]
+        assert (node.data, list(children.children), tree.children(path)) == (b"old", ["a"], ["a"])
+        assert node.stat == other.exists(path + "/a")
+
+        other.set(path + "/a", b"new")
+
+        assert [told.get(timeout=PATIENCE_S) for _ in range(2)] == [(path + "/a", b"new")] * 2
+        forget()
+        tree.in_step(PATIENCE_S)
+        assert (tree.is_in_step, len(tree), {each.path for each in tree}) == (True, 2, {path, path + "/a"})
+    assert children.get("b") is None
+    node.close()
+
+
 def test_what_a_closed_client_left_can_be_closed(server: EmbeddedServer, path: str) -> None:
     """There is nothing to do then, and nothing is raised."""
     with corral.Client(server.connect_string) as client:
         counter, items, node = Counter(client, path), Queue(client, path + "-queue"), PersistentNode(client, path)
+        cache = NodeCache(client, path).start()
         forget = node.on_change(lambda state: None)
         counter.add()
 
     counter.close()
     items.close()
+    cache.close()
     forget()
+    assert (cache.data, cache.is_in_step) == (b"1", False)
     assert node.state is NodeState.STOPPED

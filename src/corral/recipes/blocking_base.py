@@ -88,7 +88,7 @@ class Recipe:
     def _end(self, method: Callable[..., Any], *args: Any) -> None:
         """Call what ends the twin; a client that is closed has ended it."""
         try:
-            self._ask(method, *args)
+            self._wait(method, *args)
         except ClientClosed:
             pass
 
