@@ -325,6 +325,24 @@ def test_two_latches_hand_over_once(hosts: str, path: str) -> None:
     run(main())
 
 
+def test_a_node_that_goes_while_its_turn_is_noticed_is_not_taken_for_held(hosts: str, path: str) -> None:
+    """The event comes between the server's answer and the look at it: each round hits that moment anew."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            for number in range(40):
+                at = f"{path}/{number}"
+                async with Latch(zk, at) as one, Latch(other, at) as two:
+                    await until(lambda at=at: _count(zk, at, 2))
+                    for name in await zk.children(at):
+                        await zk.delete(f"{at}/{name}")
+
+                    await until(lambda one=one, two=two: one.is_leader is not two.is_leader)
+                    await until(lambda at=at: _count(zk, at, 2))
+
+    run(main())
+
+
 def test_waiting_for_a_latch_ends_in_time_and_with_its_refusal(hosts: str, path: str) -> None:
     """A timeout leaves the candidate in line; what the server refuses is raised; a stopped latch says so."""
 

@@ -102,6 +102,9 @@ class Place:
             contender.remove()
             return None
         ahead = self._ahead(names)
+        if not ahead and self._wake.is_set():
+            # Something happened since the server answered, maybe to our own node; whoever holds must have seen it.
+            return None
         if not ahead:
             self._held = Held(self._zk, contender, self._identifier, self._on_event)
             if self._held.state.is_over:

@@ -211,6 +211,9 @@ class Semaphore:
                     is_ours, names, data = False, [], b""
                 if not is_ours:
                     break
+                if wake.is_set():
+                    # Something happened since the server answered, maybe to our own leases.
+                    continue
                 if len(sequence.in_order(names, _MARKERS)) <= _read(self.path, data):
                     box.append(Held(self._zk, leases, self.identifier, on_event))
                     return box[0], True
