@@ -11,7 +11,8 @@ import org.apache.curator.framework.recipes.cache.PathChildrenCache;
 import org.apache.curator.framework.recipes.cache.TreeCache;
 
 /**
- * cache, node-cache, children-cache, tree-cache: start; next MS -> an event's type, and the path and data if it has them.
+ * cache, node-cache, children-cache, tree-cache: start; next MS -> an event's type, and the path and data if it has them;
+ * those of the connection are left out.
  * zk: create PATH DATA, set PATH DATA, delete PATH, without a recipe.
  */
 @SuppressWarnings("deprecation")
@@ -87,6 +88,10 @@ final class Caches {
         }
 
         void saw(Object type, ChildData node) {
+            // Listeners may still be told of the connection that the client has begun with.
+            if (type.toString().startsWith("CONNECTION_")) {
+                return;
+            }
             queue.add(node == null ? type.toString() : type + " " + node.getPath() + " " + Driver.text(node.getData()));
         }
 

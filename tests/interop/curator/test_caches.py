@@ -16,7 +16,7 @@ pytestmark = pytest.mark.interop
 
 
 async def _told(theirs: Actor, recipe: str, path: str, *expected: str) -> None:
-    """Expect these events and no other; a path in them is relative, and what Curator tells of the start is left out."""
+    """Expect these events next, with paths below `path`."""
     for each in expected:
         event, *node = (await theirs.tell(recipe, path, "next", WAIT_MS)).split(" ")
         assert " ".join([event, *(part.removeprefix(path) for part in node)]) == each
