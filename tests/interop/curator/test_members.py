@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from tests.support.curator import Curator
 from tests.support.loops import expire, run, until
@@ -29,10 +27,6 @@ def test_a_node_of_curators_is_not_taken_over(hosts: str, path: str, curator: Cu
             with pytest.raises(NodeExists):
                 await ours.start()
 
-            started = asyncio.create_task(ours.start())
-            await until(lambda: ours.state is NodeState.BLOCKED or started.done())
-            with pytest.raises(NodeExists):
-                await started
             await theirs.tell("node", path, "end")
             await ours.start()
             assert (await zk.get(path))[0] == b"ours"
@@ -40,6 +34,24 @@ def test_a_node_of_curators_is_not_taken_over(hosts: str, path: str, curator: Cu
             await expire(zk, hosts)
             await ours.wait_for(NodeState.HELD)
             assert await ours.stop()
+
+    run(main())
+
+
+def test_curators_node_takes_over_ours(hosts: str, path: str, curator: Curator) -> None:
+    """It writes its data into ours, and deletes it at its end; ours is made again."""
+
+    async def main() -> None:
+        async with (
+            corral.connect(hosts) as zk, curator.actor(hosts) as theirs, PersistentNode(zk, path, b"ours") as ours
+        ):  # fmt: skip
+            token = ours.fencing_token
+            await theirs.tell("node", path, "start", "theirs")
+            data, stat = await zk.get(path)
+            assert (data, stat.ephemeral_owner, stat.czxid) == (b"theirs", zk.session_id, token)
+            await theirs.tell("node", path, "end")
+            await until(lambda: ours.fencing_token > token)
+            assert (await zk.get(path))[0] == b"ours"
 
     run(main())
 
