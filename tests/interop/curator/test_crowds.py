@@ -7,11 +7,13 @@ import contextlib
 
 import pytest
 from tests.support.curator import WAIT_MS, Curator
-from tests.support.loops import run
+from tests.support.loops import run, until_children
 
 import corral
+from corral.recipes.election import Election
 from corral.recipes.held import Held
 from corral.recipes.lock import Lock
+from corral.recipes.queue import Queue, QueueForm
 from corral.recipes.rwlock import ReadWriteLock
 from corral.recipes.semaphore import Semaphore
 
@@ -124,5 +126,72 @@ def test_a_crowd_that_shares_two_leases(hosts: str, path: str, curator: Curator)
             await asyncio.gather(*(work for _ in range(EACH) for work in (ours(), theirs(zk))))
             assert room.visits == 2 * EACH * ROUNDS
             assert room.full == 2
+
+    run(main())
+
+
+def test_one_of_a_crowd_leads(hosts: str, path: str, curator: Curator) -> None:
+    """Each stands again after its term."""
+
+    async def main() -> None:
+        room = Room(1)
+
+        async def ours() -> None:
+            async with corral.connect(hosts) as zk:
+                election = Election(zk, path)
+                for _ in range(ROUNDS):
+                    await election.run(lambda led: room.visit(zk, "ours"))
+
+        async def theirs(zk: corral.AsyncClient) -> None:
+            async with curator.actor(hosts) as actor:
+                for number in range(ROUNDS):
+                    await actor.tell("latch", path, "start", number)
+                    assert await actor.does("latch", path, "await", WAIT_MS)
+                    await room.visit(zk, "theirs")
+                    await actor.tell("latch", path, "end")
+
+        async with corral.connect(hosts) as zk:
+            await asyncio.gather(*(work for _ in range(EACH) for work in (ours(), theirs(zk))))
+            assert room.visits == 2 * EACH * ROUNDS
+
+    run(main())
+
+
+def test_a_crowd_that_works_off_a_queue(hosts: str, path: str, curator: Curator) -> None:
+    """Claimed before they are worked on, by all: nothing is done twice, nothing stays."""
+    count = 60
+    locks = f"{path}-locks"
+
+    async def main() -> None:
+        done: list[str] = []
+
+        async def ours() -> None:
+            async with (
+                corral.connect(hosts) as zk, Queue(zk, path, form=QueueForm.CURATOR, lock_path=locks) as items
+            ):  # fmt: skip
+                while len(done) < count:
+                    claimed = await items.claim(timeout=0.05)
+                    if claimed is not None:
+                        await items.consume(claimed)
+                        done.extend(each.decode() for each in claimed.items)
+
+        async def theirs() -> None:
+            async with curator.actor(hosts) as actor:
+                await actor.tell("queue", path, "consume", locks)
+                while len(done) < count:
+                    taken = await actor.tell("queue", path, "take", 50)
+                    done.extend([taken] if taken else [])
+
+        async with corral.connect(hosts) as zk, Queue(zk, path, form=QueueForm.CURATOR) as items:
+
+            async def put() -> None:
+                for number in range(count):
+                    await items.put(b"%d" % number)
+
+            await asyncio.gather(put(), *(work for _ in range(2) for work in (ours(), theirs())))
+
+            assert sorted(done, key=int) == [str(number) for number in range(count)]
+            await until_children(zk, path, 0)
+            await until_children(zk, locks, 0)
 
     run(main())
