@@ -11,9 +11,8 @@ import org.apache.curator.framework.recipes.cache.PathChildrenCache;
 import org.apache.curator.framework.recipes.cache.TreeCache;
 
 /**
- * cache, node-cache, children-cache, tree-cache: start; next MS -> an event's type, and the path and data if it has them;
- * those of the connection are left out.
- * zk: create PATH DATA, set PATH DATA, delete PATH, without a recipe.
+ * cache, node-cache, children-cache, tree-cache: start; next MS -> an event's type, its path and data if it has them;
+ * those of the connection are left out. zk: create DATA, set DATA, delete: at the path, without a recipe.
  */
 @SuppressWarnings("deprecation")
 final class Caches {

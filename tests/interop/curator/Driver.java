@@ -23,8 +23,8 @@ import org.apache.curator.retry.RetryForever;
  * NUMBER ACTOR close                        whatever it is waiting for; its session ends soon
  * </pre>
  *
- * Each line is answered by "NUMBER ok ANSWER" or "NUMBER failed WHY" as soon as it is done: those of one actor one after
- * the other, those of several at once. Words have no spaces in them; an empty answer is a missing value.
+ * Each line is answered by "NUMBER ok ANSWER" or "NUMBER failed WHY" as soon as it is done: those of one actor one
+ * after the other, those of several at once. Words have no spaces in them; an empty answer is a missing value.
  */
 public final class Driver {
     /** A recipe at a path, as one client has it. */

@@ -16,8 +16,8 @@ import org.apache.curator.framework.recipes.locks.Revoker;
 
 /**
  * mutex, semaphore-mutex, multi-lock (PATH,PATH): acquire MS -> whether it is held; release. mutex: nodes, the oldest
- * first; revocable; revoked MS -> whether that was asked; revoke NODE. rwlock: the same with "read-" or "write-" before.
- * semaphore: acquire LIMIT MS -> the lease's node, or nothing; release.
+ * first; revocable; revoked MS -> whether that was asked; revoke NODE. rwlock: the same, with "read-" or "write-" in
+ * front. semaphore: acquire LIMIT MS -> the lease's node, or nothing; release.
  */
 final class Locks {
     private Locks() {}
@@ -26,9 +26,9 @@ final class Locks {
         makers.put("mutex", (client, path) -> new Lock(client, new InterProcessMutex(client, path)));
         makers.put("rwlock", (client, path) -> new ReadWrite(client, new InterProcessReadWriteLock(client, path)));
         makers.put("semaphore-mutex", (client, path) -> new Lock(client, new InterProcessSemaphoreMutex(client, path)));
-        makers.put(
-                "multi-lock",
-                (client, paths) -> new Lock(client, new InterProcessMultiLock(client, Arrays.asList(paths.split(",")))));
+        makers.put("multi-lock", (client, paths) -> {
+            return new Lock(client, new InterProcessMultiLock(client, Arrays.asList(paths.split(","))));
+        });
         makers.put("semaphore", Semaphore::new);
     }
 

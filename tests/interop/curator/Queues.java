@@ -14,8 +14,8 @@ import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.state.ConnectionState;
 
 /**
- * queue, priority-queue, delay-queue: open (only puts), consume (takes, too), consume-safely LOCK_PATH; put DATA [PRIORITY
- * or DUE_MS]; take MS. An item that is being consumed stays so until it is taken. simple-queue: put DATA; take MS.
+ * queue, priority-queue, delay-queue: open (only puts), consume [LOCK_PATH] (takes, too); put DATA [PRIORITY or DUE_MS]
+ * -> whether it is in; take MS -> an item that was consumed. simple-queue: put DATA; take MS -> an item.
  */
 final class Queues {
     private Queues() {}
