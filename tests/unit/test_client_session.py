@@ -230,6 +230,33 @@ def test_after_a_shorter_pause_the_session_is_in_doubt_until_the_server_answers_
     assert driver.states() == [State.CONNECTED]
 
 
+def test_what_a_step_asks_after_a_pause_longer_than_the_timeout_is_not_sent() -> None:
+    """Schedule: 1. the process sleeps in the midst of a step; 2. the step asks; 3. that leaves before any timer."""
+    driver = up()
+    driver.now += TIMEOUT
+    late = calls.set(b"/a", b"", -1)
+    driver.session.submit(late)
+
+    assert driver.sent() == []
+
+    assert [type(effect) for effect in driver.said()] == [Disconnect, StateChanged, Call, Connect]
+    assert isinstance(late.error, SessionLost)
+    assert driver.session.state is State.LOST
+
+
+def test_what_a_step_asks_after_a_shorter_pause_does_not_hide_the_doubt() -> None:
+    driver = up()
+    driver.now += 2 * TIMEOUT // 3 + 10
+    late = driver.get()
+
+    assert [frame[0] for frame in driver.sent()] == [1, opcodes.XID_PING]
+
+    assert driver.states() == [State.SUSPENDED]
+    driver.now += 5
+    driver.reply(1, A)
+    assert driver.said() == [StateChanged(State.CONNECTED), late]
+
+
 def test_doubt_that_is_not_lifted_within_the_timeout_is_loss() -> None:
     driver = up()
     driver.now += 2 * TIMEOUT // 3 + 10

@@ -12,7 +12,8 @@ milliseconds, by a clock that goes on while the machine sleeps; it takes the byt
 
 The server counts from what it heard last, so the client counts from when it *sent* what was answered last
 (`heard_at`): its deadline never lies after the server's. Every input is judged against that before anything in it is
-passed on: a process that slept through its timeout learns that it is LOST before it sees a result or an event.
+passed on, and every output before it leaves: a process that slept through its timeout learns that it is LOST before it
+sees a result or an event, and what it asks in between is not sent.
 Source: the reference, "Client timing rules".
 """
 
@@ -259,7 +260,13 @@ class Session:
         return min(ping, self.heard_at + 2 * self.timeout // 3 + 1)
 
     def take_output(self, now: int) -> bytes:
-        """Return what is to be sent, b"" if nothing is."""
+        """Return what is to be sent, b"" if nothing is. A pause is noticed here, too: look at the effects after it.
+
+        The schedule that this is judged for: 1. the process sleeps in the middle of a step; 2. that step asks for
+        something; 3. it leaves before any timer is served, and hides from `tick` that nothing left for so long.
+        """
+        if self._is_up and 3 * (now - self.heard_at) >= 2 * self.timeout and not self._survives(now):
+            return b""
         out = self._out
         if not out:
             return b""
