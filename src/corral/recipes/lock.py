@@ -11,9 +11,9 @@ The nodes are Curator's (`_c_<uuid>-lock-<number>`), and any library's contender
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from corral.base.errors import NoNode
 from corral.base.records import record
@@ -21,11 +21,13 @@ from corral.client.aio import AsyncClient
 from corral.recipes import sequence
 from corral.recipes.contender import Contender
 from corral.recipes.errors import NotHeld, RecipeTimeout
-from corral.recipes.guard import Guard
+from corral.recipes.guard import Guard, Steps
 from corral.recipes.held import REVOKE, Held
 from corral.recipes.line import Place, Rule, before_writer
 from corral.recipes.owner import current_owner
 from corral.wire.data import ACL
+
+T = TypeVar("T")
 
 Style = Literal["curator", "kazoo", "bridge"]
 """Who waits for us. curator: Curator, Go's and Rust's clients, kazoo with the pattern `lock-`. kazoo: kazoo as it is.
@@ -149,6 +151,16 @@ class LineLock:
                 continue
             return True
         return False
+
+    async def run(self, work: Callable[[Held], Awaitable[T]]) -> T:
+        """Wait for the lock, await `work(held)`, release; return what `work` returned.
+
+        As `async with`, with a look by the clock before each step of `work`, whatever it awaits: after a pause in which
+        the lock was lost, none of them goes on. Raises HoldLost if it was lost before `work` ended, which is cancelled
+        then.
+        """
+        async with self as held:
+            return await Steps(work(held), held)
 
     async def __aenter__(self) -> Held:
         held = await self.acquire()

@@ -7,14 +7,17 @@ never wait for each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from corral.recipes.errors import NotHeld, RecipeTimeout
-from corral.recipes.guard import Guard
+from corral.recipes.guard import Guard, Steps
 from corral.recipes.held import Held
 from corral.recipes.lock import RELEASE_S, LineLock
 from corral.recipes.owner import current_owner
+
+T = TypeVar("T")
 
 
 class MultiLock:
@@ -73,6 +76,11 @@ class MultiLock:
         Raises NotHeld, after it has given back what is held.
         """
         return await self._give_back(self._order, timeout, is_strict=True)
+
+    async def run(self, work: Callable[[tuple[Held, ...]], Awaitable[T]]) -> T:
+        """Wait for all, await `work(held)`, release; see `Lock.run`."""
+        async with self as held:
+            return await Steps(work(held), *held)
 
     async def __aenter__(self) -> tuple[Held, ...]:
         held = await self.acquire()

@@ -12,9 +12,9 @@ the limit. Other children are strangers and do not count.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 from corral.base.errors import BadVersion, NodeExists, NoNode
 from corral.client.aio import AsyncClient
@@ -23,13 +23,14 @@ from corral.client.values import WatchEvent
 from corral.recipes import sequence
 from corral.recipes.contender import Contender, make_parents
 from corral.recipes.errors import RecipeError, RecipeTimeout
-from corral.recipes.guard import Guard
+from corral.recipes.guard import Guard, Steps
 from corral.recipes.held import Held
 from corral.recipes.line import Place, before_writer
 from corral.recipes.lock import RELEASE_S, Waiting
 from corral.recipes.owner import current_owner
 from corral.wire.data import ACL
 
+T = TypeVar("T")
 _MARKERS: Final = (sequence.LEASE,)
 
 
@@ -134,6 +135,11 @@ class Semaphore:
                 continue
             found.append(Waiting(f"{self._leases}/{each.name}", data, each.marker, stat.czxid))
         return found
+
+    async def run(self, work: Callable[[Held], Awaitable[T]]) -> T:
+        """Wait for a lease, await `work(held)`, release; see `Lock.run`."""
+        async with self as held:
+            return await Steps(work(held), held)
 
     async def __aenter__(self) -> Held:
         held = await self.acquire()
