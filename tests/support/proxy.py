@@ -25,6 +25,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._replies_flow = asyncio.Event()
+        self._replies_flow.set()
         self._is_open = True
         self._lost_replies: Counter[int] = Counter()
         self._lost_requests: Counter[int] = Counter()
@@ -68,9 +70,19 @@ class Proxy:
         """Let nothing pass, either way, until `flow`."""
         self._flows.clear()
 
+    def hold_replies(self) -> None:
+        """Let nothing pass to the clients, until `flow`."""
+        self._replies_flow.clear()
+
     def flow(self) -> None:
         """Let pass what was held."""
         self._flows.set()
+        self._replies_flow.set()
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._writers) // 2
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -142,6 +154,7 @@ class Proxy:
                     self.lost += 1
                     return
             is_hello = False
+            await self._replies_flow.wait()
             writer.write(frame)
 
     async def _frame(self, reader: asyncio.StreamReader) -> bytes | None:
