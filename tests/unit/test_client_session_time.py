@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from tests.support.jute import multi_refused
 from tests.support.session_driver import PASSWORD, TIMEOUT, A, Driver, calls, up
 
-from corral.base.errors import Outcome, SessionExpired
+from corral.base.errors import Outcome
 from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.session import NO_PASSWORD
+from corral.client.transaction import Transaction
 from corral.client.values import EventType, State
 from corral.wire import opcodes
 
@@ -77,16 +80,27 @@ def test_a_session_that_the_server_has_ended_is_lost_and_a_new_one_follows() -> 
     assert driver.states() == [State.CONNECTED]
 
 
-def test_a_refusal_because_the_session_is_over_is_its_loss() -> None:
+@pytest.mark.parametrize("said_of", ["write", "transaction", "operation"])
+def test_a_refusal_because_the_session_is_over_is_its_loss(said_of: str) -> None:
+    """Of a transaction it is said as a whole, or of the operation that was looked at first."""
     driver = up()
     call = calls.set(b"/a", b"", -1)
+    if said_of != "write":
+        work = Transaction(calls, str.encode, lambda path, flags: path.encode(), asyncio.sleep)
+        work.check("/a").set("/a", b"")
+        parts = [(part.op, part.frame) for part in work._parts]
+        call = calls.multi(parts, work._read, opcodes.MULTI)
     driver.session.submit(call)
     driver.sent()
 
-    driver.reply(1, err=-112)
+    if said_of == "operation":
+        driver.reply(1, multi_refused(-112, -2))
+    else:
+        driver.reply(1, err=-112)
 
     assert [type(effect) for effect in driver.said()] == [Call, Disconnect, StateChanged, Connect]
-    assert isinstance(call.error, SessionExpired)
+    assert isinstance(call.error, SessionLost)
+    assert call.error.outcome is Outcome.NOT_APPLIED
     assert driver.session.state is State.LOST
     assert driver.hello(session=8).session_id == 0
 

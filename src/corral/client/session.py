@@ -45,6 +45,7 @@ FRAME_BYTES_MAX: Final = 64 << 20
 NEVER: Final = 1 << 62
 XID_MAX: Final = 0x7FFFFFFF
 NO_PASSWORD: Final = bytes(16)
+_ENDED: Final = "the server says that the session has ended"
 
 _unpack_int: Final = struct.Struct(">i").unpack_from
 _unpack_head: Final = struct.Struct(">iiqi").unpack_from
@@ -324,10 +325,14 @@ class Session:
                 marks.popleft()
             if marks and marks[0][1] > self.heard_at:
                 self._heard(marks[0][1])
+            if not err:
+                try:
+                    call.value = call.decode(data, at + 20, stop)
+                except SessionExpired as refusal:
+                    # A transaction's answer has it inside.
+                    err = refusal.code
             if err:
-                call.error = error_of(err, call.path.decode("utf-8", "replace") or f"operation {call.op}")
-            else:
-                call.value = call.decode(data, at + 20, stop)
+                call.error = _refusal(call, err)
             # Only now: one whose answer cannot be read is still in flight when the connection is given up for it.
             self._in_flight.popleft()
             watch = call.watch
@@ -339,7 +344,7 @@ class Session:
             self.effects.append(call)
             if err == SessionExpired.code:
                 # Some servers answer so on a connection that they leave open.
-                self._lose_connection("the server says that the session has ended", now)
+                self._lose_connection(_ENDED, now)
         elif xid == XID_NOTIFICATION:
             event = _decode_event(data, at + 20, stop)[0]
             self._fire(event, zxid)
@@ -392,7 +397,7 @@ class Session:
         hello, at = _decode_hello(data, at, stop)
         if hello.timeout <= 0 or not hello.session_id:
             # It does not know the session any more.
-            self._lose_connection("the server says that the session has ended", now)
+            self._lose_connection(_ENDED, now)
             return
         self.id = hello.session_id
         self.password = hello.passwd or NO_PASSWORD
@@ -534,6 +539,13 @@ class Session:
 
     def _attempt_ms(self) -> int:
         return max(self.timeout // (len(self._hosts) + 1), 500)
+
+
+def _refusal(call: Call, err: int) -> CorralError:
+    if err == SessionExpired.code:
+        # Refused, so nothing was done: to callers it is the loss of the session like any other.
+        return SessionLost(f"the session was lost: {_ENDED}")
+    return error_of(err, call.path.decode("utf-8", "replace") or f"operation {call.op}")
 
 
 def _frame(xid: int, op: int, body: bytes) -> bytes:
