@@ -26,8 +26,8 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.transaction import Transaction, TransactionFailed
 from corral.client.values import ZnodeStat
+from corral.recipes.asking import make_directory
 from corral.recipes.cache import READ_MAX
-from corral.recipes.contender import make_parents
 from corral.recipes.errors import HoldLost, RecipeError, RecipeTimeout
 from corral.recipes.held import Held
 from corral.recipes.semaphore import Semaphore
@@ -168,7 +168,7 @@ class Migrations:
                 await self._apply(outstanding, token, stat, held)
                 return asked
             except NoNode:
-                await make_parents(self._zk, self._directory, self._acl)
+                await make_directory(self._zk, self._directory, self._acl)
             except (BadVersion, ConnectionLoss, SessionLost):
                 continue
         raise RecipeError(f"{self._directory} was changed by others {TRIES_MAX} times while it was to be migrated")

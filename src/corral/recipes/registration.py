@@ -27,7 +27,8 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent, ZnodeStat
-from corral.recipes.contender import Owned, make_parents, remove
+from corral.recipes.asking import make_directory, remove_beside
+from corral.recipes.contender import Owned
 from corral.recipes.errors import RecipeError, RecipeTimeout
 from corral.recipes.sequence import in_order, number_text
 from corral.recipes.service_instance import InstanceSerializer, ServiceInstance, ServiceType
@@ -254,7 +255,7 @@ class Registration:
         self._sessions.add(session)
         if is_sequential and (self._node is None or self._node.session_id != session):
             if self._node is not None:
-                remove(self._zk, [self._node.path])
+                remove_beside(self._zk, self._node.path)
             self._node = await self._find(session)
             if self._node is None:
                 await self._create(session)
@@ -308,7 +309,7 @@ class Registration:
         except NodeExists:
             return
         except NoNode:
-            await make_parents(self._zk, self._directory, self._acl)
+            await make_directory(self._zk, self._directory, self._acl)
             return
         self._node = Owned(path, stat.czxid, stat.ephemeral_owner)
 

@@ -21,7 +21,8 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.values import WatchEvent
 from corral.recipes import sequence
-from corral.recipes.contender import Contender, make_parents
+from corral.recipes.asking import make_parents
+from corral.recipes.contender import Contender
 from corral.recipes.errors import RecipeError, RecipeTimeout
 from corral.recipes.guard import Guard, Steps
 from corral.recipes.held import Held
@@ -161,9 +162,7 @@ class Semaphore:
     # Inside.
 
     async def _make(self, limit: int) -> None:
-        parent = self.path[: self.path.rfind("/")] or "/"
-        if parent != "/":
-            await make_parents(self._zk, parent, self._acl)
+        await make_parents(self._zk, self.path, self._acl)
         try:
             await self._zk.create(self.path, b"%d" % limit, acl=self._acl)
         except (NodeExists, NoNode):
