@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.support.loops import run
 from tests.support.proxy import Proxy
 
 import corral
-from corral.recipes.asking import remove_beside, remove_owned
+from corral.client.errors import RequestTimeout
+from corral.recipes.asking import remove_beside, remove_owned, within
 from corral.recipes.barrier import Barrier
 from corral.recipes.counter import Counter
+from corral.recipes.errors import RecipeTimeout
 from corral.recipes.lock import Lock
 from corral.recipes.semaphore import Semaphore
 from corral.wire.opcodes import DELETE, MULTI
@@ -73,5 +77,17 @@ def test_a_node_of_another_session_is_left_alone(hosts: str, path: str) -> None:
             await remove_owned(zk, path, zk.session_id)
             assert await zk.exists(path) is None
             await remove_owned(zk, path, zk.session_id)
+
+    run(main())
+
+
+def test_a_bound_answers_for_its_own_time_alone() -> None:
+    async def main() -> None:
+        with pytest.raises(RecipeTimeout, match="it was not done within 0"):
+            async with within(0.0, "it was not done"):
+                await asyncio.Event().wait()
+        with pytest.raises(RequestTimeout, match="another's"):
+            async with within(10.0, "it was not done"):
+                raise RequestTimeout("another's")
 
     run(main())

@@ -19,7 +19,8 @@ from typing import Final, Literal, Self
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
 from corral.recipes import sequence
-from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
+from corral.recipes.asking import within
+from corral.recipes.errors import HoldLost, NotHeld
 from corral.recipes.guard import Steps
 from corral.recipes.held import Held, HoldState
 from corral.recipes.line import before_candidate
@@ -148,7 +149,7 @@ class Latch:
         if standing is not None:
             standing.add_done_callback(wake)
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"not the leader of {self.path}"):
                 while True:
                     if standing is None or self._standing is not standing:
                         raise NotHeld(f"nobody stands for {self.path} here: the latch is not started")
@@ -159,8 +160,6 @@ class Latch:
                         return self._held
                     changed.clear()
                     await changed.wait()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"not the leader of {self.path} within {timeout} s") from error
         finally:
             forget()
             if standing is not None:

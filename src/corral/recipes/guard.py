@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Hashable
 from typing import Any, Generic, TypeVar
 
 from corral.recipes.errors import HoldLost
 from corral.recipes.held import Held, HoldState
+from corral.recipes.owner import current_owner
 
 T = TypeVar("T")
 
@@ -57,6 +58,25 @@ class Guard:
                 raise asyncio.CancelledError
         if is_lost and (error is None or (is_ours and isinstance(error, asyncio.CancelledError))):
             raise HoldLost(f"{self.held.path} was lost before the block ended; another may hold it by now") from error
+
+
+class Blocks(Generic[T]):
+    """What each owner's open `async with` blocks of one object have, the innermost last."""
+
+    def __init__(self) -> None:
+        self._open: dict[Hashable, list[T]] = {}
+
+    def enter(self, what: T) -> None:
+        """Begin a block of the present owner's."""
+        self._open.setdefault(current_owner(), []).append(what)
+
+    def leave(self) -> T:
+        """End the innermost block of the present owner; return what it has."""
+        owner = current_owner()
+        what = self._open[owner].pop()
+        if not self._open[owner]:
+            del self._open[owner]
+        return what
 
 
 class Steps(Generic[T]):

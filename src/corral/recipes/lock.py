@@ -19,9 +19,10 @@ from corral.base.errors import NoNode
 from corral.base.records import record
 from corral.client.aio import AsyncClient
 from corral.recipes import sequence
+from corral.recipes.asking import within
 from corral.recipes.contender import Contender
-from corral.recipes.errors import NotHeld, RecipeTimeout
-from corral.recipes.guard import Guard, Steps
+from corral.recipes.errors import NotHeld
+from corral.recipes.guard import Blocks, Guard, Steps
 from corral.recipes.held import REVOKE, Held
 from corral.recipes.line import Place, Rule, before_writer
 from corral.recipes.owner import current_owner
@@ -83,7 +84,7 @@ class LineLock:
         self._acl = acl
         self._is_hex = is_hex
         self._holds: dict[Hashable, _Hold] = {}
-        self._guards: dict[Hashable, list[Guard]] = {}
+        self._blocks: Blocks[Guard] = Blocks()
         self._turn = asyncio.Lock()
 
     async def acquire(self, timeout: float | None = None) -> Held:
@@ -92,21 +93,15 @@ class LineLock:
         timeout: seconds for all of it, lost connections included; None: as long as it takes. Raises RecipeTimeout,
         which leaves nothing behind, ClientClosed, and the server's refusals.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                held = await self._acquire(wait=True)
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not acquired within {timeout} s") from error
+        async with within(timeout, f"{self.path} was not acquired"):
+            held = await self._acquire(wait=True)
         assert held is not None
         return held
 
     async def try_acquire(self, timeout: float | None = None) -> Held | None:
         """Acquire the lock if it is free; None if another has it. Raises RecipeTimeout if the server does not say."""
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._acquire(wait=False)
-        except TimeoutError as error:
-            raise RecipeTimeout(f"nothing was heard of {self.path} within {timeout} s") from error
+        async with within(timeout, f"nothing was heard of {self.path}"):
+            return await self._acquire(wait=False)
 
     async def release(self, timeout: float | None = None) -> bool:
         """Give back what `acquire` gave. Returns False if the server has not said so within `timeout` seconds.
@@ -164,16 +159,13 @@ class LineLock:
 
     async def __aenter__(self) -> Held:
         held = await self.acquire()
-        self._guards.setdefault(current_owner(), []).append(Guard(held, cancels=self._cancel_on_loss))
+        self._blocks.enter(Guard(held, cancels=self._cancel_on_loss))
         return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        owner = current_owner()
-        guard = self._guards[owner].pop()
-        if not self._guards[owner]:
-            del self._guards[owner]
+        guard = self._blocks.leave()
         try:
             await guard.end(error)
         finally:

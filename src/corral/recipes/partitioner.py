@@ -29,8 +29,8 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent
-from corral.recipes.asking import make_directory, remove_beside
-from corral.recipes.errors import NotHeld, RecipeTimeout
+from corral.recipes.asking import make_directory, remove_beside, within
+from corral.recipes.errors import NotHeld
 from corral.recipes.held import Held, HoldState
 from corral.recipes.lock import Lock
 from corral.wire.data import ACL
@@ -194,13 +194,11 @@ class Partitioner:
         changed = asyncio.Event()
         forget = self.on_change(changed.set)
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"{self.path} was not {what}"):
                 while not is_true():
                     self._check_open()
                     changed.clear()
                     await changed.wait()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not {what} within {timeout} s") from error
         finally:
             forget()
 

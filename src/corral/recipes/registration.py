@@ -27,9 +27,9 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent, ZnodeStat
-from corral.recipes.asking import make_directory, remove_beside
+from corral.recipes.asking import make_directory, remove_beside, within
 from corral.recipes.contender import Owned
-from corral.recipes.errors import RecipeError, RecipeTimeout
+from corral.recipes.errors import RecipeError
 from corral.recipes.sequence import in_order, number_text
 from corral.recipes.service_instance import InstanceSerializer, ServiceInstance, ServiceType
 from corral.wire.data import ACL
@@ -150,7 +150,7 @@ class Registration:
         changed = asyncio.Event()
         forget = self.on_change(lambda state: changed.set())
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"{self.path} was not registered"):
                 while self.state is not RegistrationState.REGISTERED:
                     if self._failure is not None:
                         raise self._failure
@@ -158,8 +158,6 @@ class Registration:
                         raise NotRegistered(f"{self.path} is {self._state.value}")
                     changed.clear()
                     await changed.wait()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not registered within {timeout} s") from error
         finally:
             forget()
 
@@ -177,7 +175,7 @@ class Registration:
         self.instance = instance
         self._must_write = True
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"{self.path} was not changed"):
                 while self._must_write:
                     await self.wait_registered()
                     try:
@@ -185,8 +183,6 @@ class Registration:
                     except ClientError as error:
                         if isinstance(error, ClientClosed):
                             raise
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not changed within {timeout} s") from error
         finally:
             if self._must_write:
                 self._wake.set()
