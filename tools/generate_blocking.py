@@ -128,7 +128,14 @@ def delegate(method: ast.FunctionDef | ast.AsyncFunctionDef, result: str) -> str
     """Return the blocking method."""
     passed = [hand_over(arg) for arg in method.args.args[1:]]
     passed += [f"{arg.arg}={hand_over(arg)}" for arg in method.args.kwonlyargs]
-    call = f"self._call({', '.join([f'self._zk.{method.name}', *passed])})"
+    inner = f"self._zk.{method.name}"
+    call = f"self._call({', '.join([inner, *passed])})"
+    if isinstance(method, ast.FunctionDef):
+        # It asks the server one thing and no more; a listener is entered on the loop's thread.
+        listeners = [arg.arg for arg in arguments(method) if is_listener(arg)]
+        direct = [arg.arg for arg in method.args.args[1:] if not is_listener(arg)]
+        ask = f"self._ask({', '.join([inner, *direct])})"
+        call = f"{ask} if {listeners[0]} is None else {call}" if listeners else ask
     doc = ast.get_docstring(method, clean=False) or ""
     lines = [f"    def {method.name}({ast.unparse(method.args)}) -> {result}:", f'        """{doc}"""']
     lines += (
@@ -139,8 +146,12 @@ def delegate(method: ast.FunctionDef | ast.AsyncFunctionDef, result: str) -> str
 
 def hand_over(arg: ast.arg) -> str:
     """Return how an argument is passed on: listeners move to their own thread."""
-    is_listener = arg.annotation is not None and "Listener" in ast.unparse(arg.annotation)
-    return f"self._listener({arg.arg})" if is_listener else arg.arg
+    return f"self._listener({arg.arg})" if is_listener(arg) else arg.arg
+
+
+def is_listener(arg: ast.arg) -> bool:
+    """Tell whether a parameter is a listener."""
+    return arg.annotation is not None and "Listener" in ast.unparse(arg.annotation)
 
 
 def formatted(text: str, path: Path) -> str:

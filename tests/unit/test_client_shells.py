@@ -18,7 +18,7 @@ from corral.client.hosts import Host, HostRound
 from corral.client.portal import Box, Portal
 from corral.client.session import Session
 from corral.client.streams import EventStream
-from corral.client.transport import Transport, _Link
+from corral.client.transport import Link, Transport
 
 
 class FakeSocket:
@@ -56,7 +56,7 @@ def test_the_late_end_of_a_link_that_was_given_up_does_not_touch_the_next_one() 
 
     async def main() -> None:
         shell = transport()
-        old, new = _Link(shell), _Link(shell)
+        old, new = Link(shell), Link(shell)
         old.connection_made(FakeSocket())
         shell.disconnect()
         shell.session.closed("the test says so", 1)
@@ -78,7 +78,7 @@ def test_a_link_is_given_up_at_once_also_if_its_peer_does_not_read(unsent: int, 
     async def main() -> None:
         shell = transport()
         sock = FakeSocket(unsent)
-        _Link(shell).connection_made(sock)
+        Link(shell).connection_made(sock)
         shell.disconnect()
         assert sock.done == [how]
         shell.stop()

@@ -20,7 +20,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 from corral.base.errors import BadArguments, MarshallingError, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
 from corral.base.log import to_logging
@@ -28,7 +28,7 @@ from corral.base.paths import parent_of, validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
 from corral.client.catchup import catch_up
-from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, close_call, nothing
+from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, close_call, complete, nothing
 from corral.client.errors import ClientClosed, ClientError, RequestTimeout, RequestTooLarge, WrongProcess
 from corral.client.hosts import HostRound, parse_connect_string
 from corral.client.session import Session
@@ -70,6 +70,10 @@ class AsyncClient:
     request and state; see `corral.client.telemetry`.
     """
 
+    # What a client of another kind has another of.
+    _make_session: ClassVar[type[Session]] = Session
+    _make_transport: ClassVar[type[Transport]] = Transport
+
     def __init__(
         self, hosts: str, *, session_timeout_ms: int = 10_000, read_only: bool = False,
         auth: Sequence[tuple[str, bytes]] = (), request_bytes_max: int = JUTE_MAXBUFFER,
@@ -82,7 +86,7 @@ class AsyncClient:
         self.chroot = where.chroot
         self._chroot = where.chroot.encode()
         self._rng = random.Random(seed)
-        self._session = Session(HostRound(where.hosts, self._rng), session_timeout_ms, read_only)
+        self._session = self._make_session(HostRound(where.hosts, self._rng), session_timeout_ms, read_only)
         self._auth = list(auth)
         self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
         self._ssl = ssl_context
@@ -113,7 +117,7 @@ class AsyncClient:
             self._loop = asyncio.get_running_loop()
             if self.sink is None:
                 self.sink = self._loop.create_future
-            self._transport = Transport(self._session, self._obey, self._ssl)
+            self._transport = self._make_transport(self._session, self._obey, self._ssl)
             for scheme, token in self._auth:
                 self._authenticate(scheme, token).add_done_callback(_consume)
             self._session.start(self._transport.clock())
@@ -411,9 +415,9 @@ class AsyncClient:
         """Return the ensemble's configuration."""
         return self._run(self._calls.get(b"/zookeeper/config", watch))
 
-    def add_auth(self, scheme: str, credentials: bytes) -> Awaitable[None]:
+    async def add_auth(self, scheme: str, credentials: bytes) -> None:
         """Show credentials, now and on every later connection. Raises AuthFailed, which closes the client."""
-        return self._authenticate(scheme, credentials)
+        await self._authenticate(scheme, credentials)
 
     # Watches that stay.
 
@@ -585,10 +589,9 @@ class AsyncClient:
         """Do what the session wants, in order."""
         session = self._session
         while session.effects:
-            effects, session.effects = session.effects, []
-            for effect in effects:
+            for effect in session.take_effects():
                 if type(effect) is Call:
-                    _complete(effect)
+                    complete(effect)
                 elif type(effect) is Fire:
                     self._fire(effect)
                 elif type(effect) is StateChanged:
@@ -678,19 +681,6 @@ def _encoded(path: str) -> bytes:
         raise BadArguments(f"a path must be a str, not {path!r}") from None
     except UnicodeEncodeError:
         raise BadArguments(f"invalid path {path!r}: it is not UTF-8") from None
-
-
-def _complete(call: Call) -> None:
-    future = call.sink
-    if future is None or future.done():
-        return
-    error = call.error
-    if error is None:
-        future.set_result(call.value)
-    elif call.op == opcodes.EXISTS and type(error) is NoNode:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
 
 
 def _consume(future: asyncio.Future[Any]) -> None:

@@ -23,47 +23,61 @@ class Client(BlockingClient):
 
     def get(self, path: str, watch: Listener | None = None) -> tuple[bytes, ZnodeStat]:
         """Return a znode's data and stat. watch: told once of its next change or deletion. Raises NoNode."""
-        result: tuple[bytes, ZnodeStat] = self._call(self._zk.get, path, self._listener(watch))
+        result: tuple[bytes, ZnodeStat] = (
+            self._ask(self._zk.get, path) if watch is None else self._call(self._zk.get, path, self._listener(watch))
+        )
         return result
 
     def exists(self, path: str, watch: Listener | None = None) -> ZnodeStat | None:
         """Return a znode's stat, None if there is none. watch: told once of its creation, change or deletion."""
-        result: ZnodeStat | None = self._call(self._zk.exists, path, self._listener(watch))
+        result: ZnodeStat | None = (
+            self._ask(self._zk.exists, path)
+            if watch is None
+            else self._call(self._zk.exists, path, self._listener(watch))
+        )
         return result
 
     def children(self, path: str, watch: Listener | None = None) -> list[str]:
         """Return the names of a znode's children. watch: told once when one is added or removed. Raises NoNode."""
-        result: list[str] = self._call(self._zk.children, path, self._listener(watch))
+        result: list[str] = (
+            self._ask(self._zk.children, path)
+            if watch is None
+            else self._call(self._zk.children, path, self._listener(watch))
+        )
         return result
 
     def children_and_stat(self, path: str, watch: Listener | None = None) -> tuple[list[str], ZnodeStat]:
         """Return the names of a znode's children, and its stat; see `children`."""
-        result: tuple[list[str], ZnodeStat] = self._call(self._zk.children_and_stat, path, self._listener(watch))
+        result: tuple[list[str], ZnodeStat] = (
+            self._ask(self._zk.children_and_stat, path)
+            if watch is None
+            else self._call(self._zk.children_and_stat, path, self._listener(watch))
+        )
         return result
 
     def get_acl(self, path: str) -> tuple[list[ACL], ZnodeStat]:
         """Return a znode's access list and stat. Raises NoNode."""
-        result: tuple[list[ACL], ZnodeStat] = self._call(self._zk.get_acl, path)
+        result: tuple[list[ACL], ZnodeStat] = self._ask(self._zk.get_acl, path)
         return result
 
     def sync(self, path: str = "/") -> str:
         """Have the server catch up with its leader: later reads show all that was committed before."""
-        result: str = self._call(self._zk.sync, path)
+        result: str = self._ask(self._zk.sync, path)
         return result
 
     def ephemerals(self, path: str = "/") -> list[str]:
         """Return the paths of this session's ephemerals that begin with `path`."""
-        result: list[str] = self._call(self._zk.ephemerals, path)
+        result: list[str] = self._ask(self._zk.ephemerals, path)
         return result
 
     def all_children_number(self, path: str) -> int:
         """Return how many znodes are below a znode. Raises NoNode."""
-        result: int = self._call(self._zk.all_children_number, path)
+        result: int = self._ask(self._zk.all_children_number, path)
         return result
 
     def who_am_i(self) -> list[tuple[str, str]]:
         """Return the identities, as (scheme, id), that the server knows this client by."""
-        result: list[tuple[str, str]] = self._call(self._zk.who_am_i)
+        result: list[tuple[str, str]] = self._ask(self._zk.who_am_i)
         return result
 
     def multi_read(
@@ -141,12 +155,12 @@ class Client(BlockingClient):
 
     def set(self, path: str, data: bytes, version: int = -1) -> ZnodeStat:
         """Give a znode new data; return its stat. version: expected, -1 for any. Raises NoNode, BadVersion."""
-        result: ZnodeStat = self._call(self._zk.set, path, data, version)
+        result: ZnodeStat = self._ask(self._zk.set, path, data, version)
         return result
 
     def delete(self, path: str, version: int = -1) -> None:
         """Delete a znode. version: expected, -1 for any. Raises NoNode, BadVersion, NotEmpty."""
-        self._call(self._zk.delete, path, version)
+        self._ask(self._zk.delete, path, version)
 
     def delete_tree(self, path: str) -> None:
         """Delete a znode and everything below it, also what is made meanwhile."""
@@ -154,19 +168,21 @@ class Client(BlockingClient):
 
     def set_acl(self, path: str, acl: Sequence[ACL], version: int = -1) -> ZnodeStat:
         """Give a znode another access list. version: expected of the list (aversion), -1 for any."""
-        result: ZnodeStat = self._call(self._zk.set_acl, path, acl, version)
+        result: ZnodeStat = self._ask(self._zk.set_acl, path, acl, version)
         return result
 
     def reconfig(
         self, joining: str | None = None, leaving: str | None = None, members: str | None = None, from_config: int = -1
     ) -> tuple[bytes, ZnodeStat]:
         """Change the ensemble: servers that join and leave, or all members anew; return the new configuration."""
-        result: tuple[bytes, ZnodeStat] = self._call(self._zk.reconfig, joining, leaving, members, from_config)
+        result: tuple[bytes, ZnodeStat] = self._ask(self._zk.reconfig, joining, leaving, members, from_config)
         return result
 
     def get_config(self, watch: Listener | None = None) -> tuple[bytes, ZnodeStat]:
         """Return the ensemble's configuration."""
-        result: tuple[bytes, ZnodeStat] = self._call(self._zk.get_config, self._listener(watch))
+        result: tuple[bytes, ZnodeStat] = (
+            self._ask(self._zk.get_config) if watch is None else self._call(self._zk.get_config, self._listener(watch))
+        )
         return result
 
     def add_auth(self, scheme: str, credentials: bytes) -> None:

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from corral.base.errors import CorralError
-from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, RequestTimeout
-from corral.client.portal import Portal
+from corral.client.portal import Direct, Portal
+from corral.client.shared import SharedClient
 from corral.client.transaction import Result, Transaction
 from corral.client.values import State, WatchEvent
 from corral.client.watches import Listener
@@ -93,9 +93,10 @@ class BlockingClient:
     """
 
     def __init__(self, hosts: str, *, timeout: float | None = 30.0, **options: Any) -> None:
-        self._zk = AsyncClient(hosts, **options)
+        self._zk = SharedClient(hosts, **options)
         self._timeout = timeout
         self._portal: Portal | None = None
+        self._direct: Direct | None = None
         self._listeners: Listeners | None = None
 
     def start(self) -> Self:
@@ -109,6 +110,7 @@ class BlockingClient:
         except BaseException:
             self._stop()
             raise
+        self._direct = self._zk.direct(self._portal.sink)
         return self
 
     def close(self, timeout: float = 5.0) -> None:
@@ -127,6 +129,7 @@ class BlockingClient:
             self._stop()
 
     def _stop(self) -> None:
+        self._direct = None
         portal, self._portal = self._portal, None
         listeners, self._listeners = self._listeners, None
         if portal is not None:
@@ -144,6 +147,10 @@ class BlockingClient:
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return self._opened().call(self._timeout, method, *args, **kwargs)
+
+    def _ask(self, method: Callable[..., Any], *args: Any) -> Any:
+        """As `_call`, for what asks the server one thing and no more."""
+        return self._opened().ask(self._direct, self._timeout, method, *args)
 
     def _opened(self) -> Portal:
         portal = self._portal

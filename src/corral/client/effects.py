@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from corral.base.errors import NoNode
 from corral.base.records import record
 from corral.client.hosts import Host
 from corral.client.values import EventType, State
 from corral.client.watches import Listener
-from corral.wire.opcodes import CLOSE_SESSION
+from corral.wire.opcodes import CLOSE_SESSION, EXISTS
 
 Decode = Callable[[bytes, int, int], Any]
 """decode(buf, at, end) -> the result of a reply whose body is buf[at:end]."""
@@ -76,6 +77,20 @@ class Disconnect:
 
 
 Effect = Call | StateChanged | Fire | Connect | Disconnect
+
+
+def complete(call: Call) -> None:
+    """Put a call's value, or its error, where it is waited for, if it still is."""
+    sink = call.sink
+    if sink is None or sink.done():
+        return
+    error = call.error
+    if error is None:
+        sink.set_result(call.value)
+    elif call.op == EXISTS and type(error) is NoNode:
+        sink.set_result(None)
+    else:
+        sink.set_exception(error)
 
 
 def nothing(buf: bytes, at: int, end: int) -> None:

@@ -94,6 +94,9 @@ class Box:
             callback(self)
 
 
+Direct = Callable[[Box, Callable[..., Any], tuple[Any, ...]], bool]
+
+
 class Portal:
     """A thread with a loop. name: of the thread."""
 
@@ -127,19 +130,29 @@ class Portal:
 
         timeout: seconds until RequestTimeout; the outcome is unknown then.
         """
+        return self._await(self._box_of_caller(), None, timeout, method, args, kwargs)
+
+    def ask(self, direct: Direct | None, timeout: float | None, method: Callable[..., Any], /, *args: Any) -> Any:
+        """As `call`, for a `method` that does no more than to ask the server one thing, directly if that can be.
+
+        direct(box, method, args) does so, or returns False; None if nothing can be done directly.
+        """
+        return self._await(self._box_of_caller(), direct, timeout, method, args, {})
+
+    def _box_of_caller(self) -> Box:
         if not self.is_here:
             raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
         if self.is_mine:
             raise RuntimeError("the client's own thread cannot wait for the client")
-        box = Box()
-        self._queue.append((box, method, args, kwargs))
-        if not self._is_awake:
-            self._is_awake = True
-            self._wake()
-        elif self._is_stopped:
-            # Maybe behind the last who emptied the queue.
-            raise ClientClosed("the client is closed")
+        return Box()
+
+    def _await(
+        self, box: Box, direct: Direct | None, timeout: float | None, method: Callable[..., Any],
+        args: tuple[Any, ...], kwargs: dict[str, Any],
+    ) -> Any:  # fmt: skip
         try:
+            if direct is None or self._is_awake or not direct(box, method, args):
+                self._hand_over(box, method, args, kwargs)
             is_there = box.wait(timeout)
         except BaseException:
             # A signal's handler raised, Ctrl+C above all.
@@ -155,6 +168,17 @@ class Portal:
                 # The traceback holds this frame, and the frame would hold the error.
                 del box
         return box.value
+
+    def _hand_over(
+        self, box: Box, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:  # fmt: skip
+        self._queue.append((box, method, args, kwargs))
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake()
+        elif self._is_stopped:
+            # Maybe behind the last who emptied the queue.
+            raise ClientClosed("the client is closed")
 
     def _give_up(self, box: Box) -> None:
         """Leave nothing running for a caller that does not wait any more."""

@@ -279,6 +279,11 @@ class Session:
             self._marks.append((self._xid, now))
         return data
 
+    def take_effects(self) -> list[Effect]:
+        """Return what is to be done, in order."""
+        effects, self.effects = self.effects, []
+        return effects
+
     def judged(self, now: int) -> State:
         """Return the state, after a look at the clock."""
         if self._is_up:
@@ -287,6 +292,31 @@ class Session:
         else:
             self._judge(now)
         return self.state
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the session is established, not in doubt, and owes and awaits nothing, heartbeats apart."""
+        return (
+            self._is_up
+            and not self._is_paused
+            and self._closing is None
+            and not (self._in_flight or self._out or self.effects or self._rest or self._auth_calls)
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are sent, or about to be, and not answered."""
+        return len(self._in_flight)
+
+    @property
+    def output_bytes(self) -> int:
+        """How much is to be sent."""
+        return sum(map(len, self._out))
+
+    @property
+    def last_xid(self) -> int:
+        """The number of the last request."""
+        return self._xid
 
     def held_until(self) -> int:
         """Return until when the session is certain to go on, in monotonic ms."""

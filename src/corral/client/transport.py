@@ -25,7 +25,7 @@ def now_ms() -> int:
     return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
 
-class _Link(asyncio.Protocol):
+class Link(asyncio.Protocol):
     """One connection. What comes of one that was given up goes nowhere: under TLS its end may come long after."""
 
     __slots__ = ("_owner",)
@@ -59,7 +59,7 @@ class Transport:
         self._ssl = ssl_context
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
@@ -121,12 +121,12 @@ class Transport:
         # Looked up anew each time: a name may stand for another server by now.
         name = host.name if self._ssl is not None else None
         await self._loop.create_connection(
-            lambda: _Link(self), host.name, host.port, ssl=self._ssl, server_hostname=name
+            lambda: Link(self), host.name, host.port, ssl=self._ssl, server_hostname=name
         )
 
     # Coming in.
 
-    def made(self, link: _Link, transport: Any) -> None:
+    def made(self, link: Link, transport: Any) -> None:
         """Say hello."""
         self._link = link
         self._transport = transport
@@ -136,14 +136,14 @@ class Transport:
         self.session.opened(self.clock())
         self._settle()
 
-    def received(self, link: _Link, data: bytes) -> None:
+    def received(self, link: Link, data: bytes) -> None:
         """Pass on what was read."""
         if link is not self._link:
             return
         self.session.received(data, self.clock())
         self._settle()
 
-    def lost(self, link: _Link, exc: Exception | None) -> None:
+    def lost(self, link: Link, exc: Exception | None) -> None:
         """Tell the session, unless it was the one to close."""
         if link is not self._link:
             return

@@ -1,0 +1,298 @@
+"""A session that a loop's thread and callers' threads share: one caller alone asks the server by itself.
+
+A request that goes over the loop costs two changes of thread, and those are most of what a small read takes. So a
+caller that finds the session idle writes its request and reads the answer itself, on its own thread, while the loop
+looks away from the socket. Whatever is not plainly that answer, a watch event above all, is left to the loop, and so
+is everything as soon as several callers ask at once: many requests in one write are cheaper than a write for each.
+
+A lock guards the core, held for no longer than one call of it. Listeners, tasks and timers stay on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from corral.client.aio import AsyncClient
+from corral.client.effects import Call, complete
+from corral.client.portal import Direct
+from corral.client.session import Session
+from corral.client.transport import Link, Transport
+
+READ_BYTES: Final = 64 << 10
+ANSWER_BYTES: Final = 8 << 10
+"""What a caller reads at once; the rest of a larger answer comes over the loop. More would cost it for every answer."""
+REQUEST_BYTES_MAX: Final = 4096
+"""Of a request that a caller writes itself: so much fits into any idle socket at once."""
+PATIENCE_MS: Final = 20
+"""How long a caller waits at the socket; what takes longer comes over the loop."""
+SPIN_NS: Final = 200_000
+SPIN_PAUSE_MAX: Final = 1023
+CROWD: Final = 1000
+"""How many requests go over the loop once two callers have met."""
+
+_HAS_EPOLL: Final = hasattr(select, "epoll")
+_unpack_start: Final = struct.Struct(">ii").unpack_from
+
+
+class SharedSession(Session):
+    """A session of several threads: each of its calls holds `lock`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lock = threading.RLock()
+
+
+def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
+    def locked(self: SharedSession, *args: Any) -> Any:
+        with self.lock:
+            return method(self, *args)
+
+    return locked
+
+
+for _name in (
+    "start", "submit", "authenticate", "withdraw", "close", "abandon", "opened", "failed", "closed", "received",
+    "tick", "take_output", "take_effects", "judged",
+):  # fmt: skip
+    setattr(SharedSession, _name, _locked(getattr(Session, _name)))
+
+
+class SharedTransport(Transport):
+    """A connection that callers may use in place of the loop; over TLS, or without epoll, none may.
+
+    While a caller waits for its answer, the gate, an epoll object between the socket and the loop, is shut.
+    """
+
+    def __init__(self, session: SharedSession, *args: Any, **kwargs: Any) -> None:
+        super().__init__(session, *args, **kwargs)
+        self._lock = session.lock
+        self._thread = threading.get_ident()
+        self._fd = -1
+        self._gate: select.epoll | None = None
+        self._poll: select.poll
+        self._is_shut = False
+        self._crowd = 0
+        self._spin_pause = self._spins_left_out = 0
+        self._asking: Any = None
+
+    # On the loop.
+
+    def touch(self) -> None:
+        """Have what the session has put out written; a caller that asks by itself also writes by itself."""
+        if threading.get_ident() == self._thread:
+            super().touch()
+
+    def made(self, link: Link, transport: Any) -> None:
+        """Say hello, and put the gate between the socket and the loop."""
+        super().made(link, transport)
+        if self._ssl is None and _HAS_EPOLL and transport.get_extra_info("socket") is not None:
+            # Not now: the loop begins to read behind this.
+            self._loop.call_soon(self._make_gate, link)
+
+    def _make_gate(self, link: Link) -> None:
+        if link is not self._link or self._transport.is_closing():
+            return
+        self._transport.pause_reading()
+        with self._lock:
+            self._fd = self._transport.get_extra_info("socket").fileno()
+            self._is_shut = False
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+            self._gate = select.epoll()
+            self._gate.register(self._fd, select.EPOLLIN)
+            self._loop.add_reader(self._gate.fileno(), self._readable, link)
+
+    def disconnect(self) -> None:
+        """Close the connection, or stop opening one."""
+        with self._lock:
+            self._close_gate()
+            super().disconnect()
+
+    def lost(self, link: Link, exc: Exception | None) -> None:
+        """Tell the session, unless it was the one to close."""
+        with self._lock:
+            if link is self._link:
+                self._close_gate()
+            super().lost(link, exc)
+
+    def _close_gate(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            self._loop.remove_reader(gate.fileno())
+            gate.close()
+
+    def _flush(self) -> None:
+        # Nobody's request may come between what is taken here and what is written.
+        with self._lock:
+            super()._flush()
+
+    def _readable(self, link: Link) -> None:
+        error: OSError | None = None
+        with self._lock:
+            if link is not self._link or self._is_shut:
+                return
+            try:
+                data = os.read(self._fd, READ_BYTES)
+            except BlockingIOError:
+                # A caller was faster.
+                return
+            except OSError as caught:
+                data, error = b"", caught
+            if data:
+                self.session.received(data, self.clock())
+        if data:
+            self._settle()
+        else:
+            self._break(link, error)
+
+    def _break(self, link: Link, error: OSError | None) -> None:
+        if link is self._link:
+            self._transport.abort()
+            self.lost(link, error)
+
+    def _take_over(self, link: Link, data: bytes) -> None:
+        """Go on from what a caller has read, and open the gate."""
+        if link is self._link:
+            self.received(link, data)
+        self._open_gate(link)
+
+    def _open_gate(self, link: Link) -> None:
+        with self._lock:
+            if link is self._link and self._gate is not None:
+                self._gate.modify(self._fd, select.EPOLLIN)
+                self._is_shut = False
+
+    # On a caller's thread.
+
+    def sink_of(self, other: Callable[[], Any]) -> Callable[[], Any]:
+        """Return what makes the place of a request's result: the caller's own where it asks by itself."""
+
+        def sink() -> Any:
+            return other() if threading.get_ident() == self._thread else self._asking
+
+        return sink
+
+    def ask(self, box: Any, method: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        """Call `method`, which asks the server one thing, and bring the answer into `box` if it comes soon.
+
+        Returns whether the request was taken: if not, the loop has to be asked. Raises what `method` raises.
+        """
+        if self._crowd:
+            self._crowd -= 1
+            return False
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            return False
+        try:
+            link = self._link
+            gate = self._gate
+            if gate is None or link is None or not self.session.is_idle or self._transport.get_write_buffer_size():
+                if self.session.in_flight:
+                    self._crowd = CROWD
+                return False
+            self._asking = box
+            method(*args)
+            if self.session.output_bytes > REQUEST_BYTES_MAX:
+                self._loop.call_soon_threadsafe(self.touch)
+                return True
+            xid = self.session.last_xid
+            data = self.session.take_output(self.clock())
+            poll = self._poll
+            gate.modify(self._fd, 0)
+            self._is_shut = True
+            if not self._write(link, data):
+                return True
+        finally:
+            self._asking = None
+            lock.release()
+        try:
+            self._wait(poll)
+        finally:
+            with lock:
+                self._answer(link, xid, box)
+        return True
+
+    def _wait(self, poll: select.poll) -> None:
+        """Wait until there is something to read, but not for long.
+
+        To be woken takes longer than a server near by takes to answer, so a caller looks again and again at first: as
+        long as that finds answers. Where it does not, as with a server further away, it is tried ever less often.
+        """
+        if self._spins_left_out:
+            self._spins_left_out -= 1
+        else:
+            until = time.monotonic_ns() + SPIN_NS
+            while time.monotonic_ns() < until:
+                if poll.poll(0):
+                    self._spin_pause = 0
+                    return
+            self._spin_pause = min(2 * self._spin_pause + 1, SPIN_PAUSE_MAX)
+            self._spins_left_out = self._spin_pause
+        poll.poll(PATIENCE_MS)
+
+    def _write(self, link: Link, data: bytes) -> bool:
+        """Write a request whole; tell whether that went well."""
+        error: OSError | None = None
+        try:
+            if os.write(self._fd, data) == len(data):
+                return True
+        except OSError as caught:
+            error = caught
+        # The server has part of it at most; the loop finds the session as after any loss of its connection.
+        self._loop.call_soon_threadsafe(self._break, link, error)
+        return False
+
+    def _answer(self, link: Link, xid: int, box: Any) -> None:
+        """Read the answer to the request `xid` if it is the only one there; leave anything else to the loop."""
+        if link is not self._link or self._gate is None:
+            return
+        session = self.session
+        data = b""
+        if session.in_flight == 1:
+            try:
+                data = os.read(self._fd, ANSWER_BYTES)
+            except OSError:
+                # There is nothing, or an end that the loop finds as well.
+                pass
+        elif session.in_flight:
+            self._crowd = CROWD
+        if data:
+            if len(data) < 8 or _unpack_start(data) != (len(data) - 4, xid):
+                self._loop.call_soon_threadsafe(self._take_over, link, data)
+                return
+            session.received(data, self.clock())
+            effects = session.effects
+            only = effects[0] if len(effects) == 1 else None
+            if isinstance(only, Call) and only.sink is box:
+                session.take_effects()
+                complete(only)
+                if session.output_bytes:
+                    self._loop.call_soon_threadsafe(self.touch)
+            else:
+                self._loop.call_soon_threadsafe(self._settle)
+        self._gate.modify(self._fd, select.EPOLLIN)
+        self._is_shut = False
+
+
+class SharedClient(AsyncClient):
+    """An asyncio client whose session callers' threads share."""
+
+    _make_session = SharedSession
+    _make_transport = SharedTransport
+    _transport: SharedTransport
+
+    def direct(self, sink: Callable[[], Any]) -> Direct | None:
+        """Return how callers ask by themselves, None if an observer wants to be told of all on the loop.
+
+        sink: makes the place of a result on the loop. The client is started.
+        """
+        if self._observer is not None:
+            return None
+        self.sink = self._transport.sink_of(sink)
+        return self._transport.ask
