@@ -75,7 +75,7 @@ class Twin:
 
 
 TWINS = [
-    Twin("held", "Held", skipped=("__init__", "watch", "on_event")),
+    Twin("held", "Held", skipped=("__init__", "look", "watch", "on_event")),
     Twin("lock", "LineLock", skipped=("__init__",)),
     Twin("lock", "Lock", "LineLock"),
     Twin("rwlock", "ReadLock", "LineLock"),

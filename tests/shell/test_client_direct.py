@@ -229,6 +229,51 @@ def test_an_answer_after_a_pause_beyond_the_timeout_is_a_lost_session(
     assert states[:2] == [State.LOST, State.CONNECTED]
 
 
+def test_what_is_asked_after_a_pause_beyond_the_timeout_is_not_sent(
+    reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told at once, and not when a timer is due, or the server says something: here neither happens."""
+    states: list[State] = []
+    asked: list[int] = []
+
+    def answer(peer: socket.socket, xid: int) -> None:
+        asked.append(xid)
+        peer.sendall(data_reply(xid, b""))
+
+    with scripted(answer) as hosts, corral.Client(hosts) as zk:
+        zk.on_state(states.append)
+        settle(zk)
+        transport = zk._zk._transport
+        clock = transport.clock
+        monkeypatch.setattr(transport, "clock", lambda: clock() + 5000)
+        # Nobody waits for an answer to what was not sent.
+        monkeypatch.setattr(transport, "_wait", pytest.fail)
+
+        with pytest.raises(SessionLost):
+            zk.get("/a")
+
+        assert asked == []
+        zk.wait_for(State.CONNECTED, timeout=WAIT_S)
+    assert states[:2] == [State.LOST, State.CONNECTED]
+
+
+def test_what_is_asked_after_a_shorter_pause_is_answered_and_the_doubt_is_told(
+    reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[State] = []
+    with scripted(lambda peer, xid: peer.sendall(data_reply(xid, b"a"))) as hosts, corral.Client(hosts) as zk:
+        zk.on_state(states.append)
+        settle(zk)
+        transport = zk._zk._transport
+        clock = transport.clock
+        monkeypatch.setattr(transport, "clock", lambda: clock() + 3000)
+
+        assert zk.get("/a")[0] == b"a"
+
+        zk.wait_for(State.CONNECTED, timeout=WAIT_S)
+    assert states[:2] == [State.SUSPENDED, State.CONNECTED]
+
+
 def test_a_signal_in_the_wait_leaves_the_connection_usable(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
     with scripted(lambda peer, xid: peer.sendall(data_reply(xid, b"%d" % xid))) as hosts, corral.Client(hosts) as zk:
         settle(zk)

@@ -146,6 +146,12 @@ def multi(*parts: tuple[int, bytes]) -> bytes:
     return b"".join(head.pack(op, False, -1) + body for op, body in parts) + head.pack(-1, True, -1)
 
 
+def multi_refused(*codes: int) -> bytes:
+    """The answer to a multi of which nothing was done: an error for each operation."""
+    parts = [struct.pack(">i?ii", -1, False, code, code) for code in codes]
+    return b"".join(parts) + struct.pack(">i?i", -1, True, -1)
+
+
 # Readers.
 
 

@@ -14,7 +14,7 @@ class Proxy:
     """Passes frames on from 127.0.0.1:`port` to a server; used as `async with Proxy("127.0.0.1:2181") as proxy`.
 
     hosts: where clients connect to. requests: how many requests of each opcode were passed on. events: how many watch
-    events were.
+    events were. lost, answered: how many requests and replies were swallowed, and requests answered here.
     """
 
     def __init__(self, target: str) -> None:
@@ -25,12 +25,16 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._replies_flow = asyncio.Event()
+        self._replies_flow.set()
         self._is_open = True
         self._lost_replies: Counter[int] = Counter()
         self._lost_requests: Counter[int] = Counter()
+        self._answers: dict[int, list[tuple[int, bytes]]] = {}
         self.requests: Counter[int] = Counter()
         self.events = 0
         self.lost = 0
+        self.answered = 0
 
     @property
     def hosts(self) -> str:
@@ -45,6 +49,10 @@ class Proxy:
     def lose_request(self, op: int) -> None:
         """Swallow the next request of a kind, and cut."""
         self._lost_requests[op] += 1
+
+    def answer(self, op: int, err: int, body: bytes = b"") -> None:
+        """Answer the next request of a kind in the server's place, which does not get it."""
+        self._answers.setdefault(op, []).append((err, body))
 
     def cut(self) -> None:
         """Break all connections."""
@@ -68,9 +76,19 @@ class Proxy:
         """Let nothing pass, either way, until `flow`."""
         self._flows.clear()
 
+    def hold_replies(self) -> None:
+        """Let nothing pass to the clients, until `flow`."""
+        self._replies_flow.clear()
+
     def flow(self) -> None:
         """Let pass what was held."""
         self._flows.set()
+        self._replies_flow.set()
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._writers) // 2
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -99,7 +117,7 @@ class Proxy:
             return
         self._writers |= {writer, far_writer}
         ops: dict[int, int] = {}
-        there = asyncio.ensure_future(self._pass_requests(reader, far_writer, ops))
+        there = asyncio.ensure_future(self._pass_requests(reader, far_writer, writer, ops))
         back = asyncio.ensure_future(self._pass_replies(far_reader, writer, ops))
         try:
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,12 +130,18 @@ class Proxy:
                 self._writers.discard(each)
 
     async def _pass_requests(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ops: dict[int, int]
-    ) -> None:
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter,
+        ops: dict[int, int],
+    ) -> None:  # fmt: skip
         is_hello = True
         while (frame := await self._frame(reader)) is not None:
             if not is_hello:
                 xid, op = struct.unpack_from(">ii", frame, 4)
+                if self._answers.get(op):
+                    err, body = self._answers[op].pop(0)
+                    self.answered += 1
+                    back.write(struct.pack(">iiqi", 16 + len(body), xid, 0, err) + body)
+                    continue
                 if self._lost_requests[op]:
                     self._lost_requests[op] -= 1
                     self.lost += 1
@@ -142,6 +166,7 @@ class Proxy:
                     self.lost += 1
                     return
             is_hello = False
+            await self._replies_flow.wait()
             writer.write(frame)
 
     async def _frame(self, reader: asyncio.StreamReader) -> bytes | None:

@@ -4,93 +4,21 @@ from __future__ import annotations
 
 import random
 import struct
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.session_driver import TIMEOUT, A, Driver, calls, up
 
-from corral.base.errors import AuthFailed, NoNode, Outcome, SessionExpired
-from corral.client.calls import Calls
+from corral.base.errors import AuthFailed, NoNode
 from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, close_call, nothing
-from corral.client.errors import ClientClosed, ConnectionLoss, SessionLost
-from corral.client.hosts import Host, HostRound
-from corral.client.session import NO_PASSWORD, XID_MAX, Session
+from corral.client.errors import ClientClosed, ConnectionLoss
+from corral.client.session import NO_PASSWORD, XID_MAX
 from corral.client.values import EventType, State, WatchMode
 from corral.client.watches import CHUNK_BYTES, DATA, PERSISTENT
 from corral.wire import opcodes
-from corral.wire.client import ConnectRequest, ConnectResponse, SetWatches, WatcherEvent
-from corral.wire.schema import decode, encode
-
-TIMEOUT = 9000
-PASSWORD = b"p" * 16
-STAT = struct.pack(">qqqqiiiqiiq", 3, 3, 0, 0, 0, 0, 0, 0, 1, 0, 3)
-A = b"\0\0\0\1a" + STAT
-calls = Calls(0)
-
-
-class Driver:
-    """A session, the time, and what it has said since the last look."""
-
-    def __init__(self, servers: int = 3) -> None:
-        hosts = tuple(Host(f"s{number}", 2181) for number in range(servers))
-        self.session = Session(HostRound(hosts, random.Random(1)), TIMEOUT)
-        self.now = 100_000
-        self.session.start(self.now)
-
-    def said(self) -> list[Any]:
-        effects, self.session.effects = self.session.effects, []
-        return effects
-
-    def states(self) -> list[State]:
-        return [effect.state for effect in self.said() if isinstance(effect, StateChanged)]
-
-    def sent(self) -> list[tuple[int, int, bytes]]:
-        """The frames that were sent since the last look, as (xid, opcode, body)."""
-        data = self.session.take_output(self.now)
-        frames = []
-        while data:
-            (size,) = struct.unpack_from(">i", data)
-            frames.append((*struct.unpack_from(">ii", data, 4), data[12 : 4 + size]))
-            data = data[4 + size :]
-        return frames
-
-    def hello(self, session: int = 7, timeout: int = TIMEOUT) -> ConnectRequest:
-        self.session.opened(self.now)
-        data = self.session.take_output(self.now)
-        self.frame(encode(ConnectResponse(0, timeout, session, PASSWORD)) + b"\0")
-        return decode(ConnectRequest, data[4:])
-
-    def frame(self, body: bytes) -> None:
-        self.session.received(struct.pack(">i", len(body)) + body, self.now)
-
-    def reply(self, xid: int, body: bytes = b"", err: int = 0, zxid: int = 1) -> None:
-        self.frame(struct.pack(">iqi", xid, zxid, err) + body)
-
-    def event(self, kind: int, path: bytes) -> None:
-        self.reply(opcodes.XID_NOTIFICATION, encode(WatcherEvent(kind, 3, path)), zxid=5)
-
-    def get(self, path: bytes = b"/a", listener: Any = None) -> Call:
-        call = calls.get(path, listener)
-        self.session.submit(call)
-        return call
-
-    def wait(self, ms: int) -> None:
-        """Let time pass in which the timer is served."""
-        until = self.now + ms
-        while (due := self.session.deadline()) <= until:
-            self.now = max(due, self.now)
-            self.session.tick(self.now)
-            self.sent_meanwhile = self.sent()
-        self.now = until
-
-
-def up() -> Driver:
-    driver = Driver()
-    driver.hello()
-    driver.said()
-    driver.sent()
-    return driver
+from corral.wire.client import SetWatches
+from corral.wire.schema import decode
 
 
 def test_a_new_session_asks_for_none_and_requests_wait_for_it() -> None:
@@ -105,153 +33,6 @@ def test_a_new_session_asks_for_none_and_requests_wait_for_it() -> None:
     driver.reply(1, A)
     assert driver.said() == [waiting]
     assert waiting.value == (b"a", (3, 3, 0, 0, 0, 0, 0, 0, 1, 0, 3))
-
-
-def test_heartbeats_leave_after_a_third_of_the_timeout_and_keep_the_session() -> None:
-    driver = up()
-
-    for _ in range(10):
-        driver.wait(TIMEOUT // 3 + 1)
-        assert driver.sent_meanwhile == [(opcodes.XID_PING, opcodes.PING, b"")]
-        driver.now += 5
-        driver.reply(opcodes.XID_PING)
-
-    assert driver.said() == []
-    assert driver.session.state is State.CONNECTED
-
-
-def test_after_two_thirds_of_silence_another_server_is_asked_for_the_same_session() -> None:
-    driver = up()
-    read, write = driver.get(), calls.set(b"/a", b"", -1)
-    driver.session.submit(write)
-    driver.sent()
-
-    driver.wait(2 * TIMEOUT // 3 + 1)
-
-    said = driver.said()
-    assert [type(effect) for effect in said] == [Disconnect, StateChanged, Call, Call, Connect]
-    assert driver.session.state is State.SUSPENDED
-    assert isinstance(read.error, ConnectionLoss)
-    assert read.error.outcome is Outcome.NOT_APPLIED
-    assert isinstance(write.error, ConnectionLoss)
-    assert write.error.outcome is Outcome.UNKNOWN
-    asked = driver.hello()
-    assert (asked.session_id, asked.passwd) == (7, PASSWORD)
-    assert driver.states() == [State.CONNECTED]
-
-
-def test_a_session_is_lost_when_no_server_was_reached_for_its_timeout() -> None:
-    driver = up()
-    driver.session.closed("gone", driver.now)
-    waiting = driver.get()
-    driver.said()
-
-    driver.wait(TIMEOUT - 1)
-    assert driver.states() == []
-    driver.wait(1)
-
-    assert driver.states() == [State.LOST]
-    assert isinstance(waiting.error, SessionLost)
-    assert waiting.error.outcome is Outcome.NOT_APPLIED
-    assert driver.hello(session=8).session_id == 0
-    assert (driver.session.state, driver.session.id) == (State.CONNECTED, 8)
-
-
-def test_a_session_that_the_server_has_ended_is_lost_and_a_new_one_follows() -> None:
-    driver = up()
-    driver.session.closed("gone", driver.now)
-    driver.said()
-
-    driver.hello(session=0, timeout=0)
-
-    assert driver.states() == [State.LOST]
-    assert driver.hello(session=8).session_id == 0
-    assert driver.states() == [State.CONNECTED]
-
-
-def test_a_refusal_because_the_session_is_over_is_its_loss() -> None:
-    driver = up()
-    call = calls.set(b"/a", b"", -1)
-    driver.session.submit(call)
-    driver.sent()
-
-    driver.reply(1, err=-112)
-
-    assert [type(effect) for effect in driver.said()] == [Call, Disconnect, StateChanged, Connect]
-    assert isinstance(call.error, SessionExpired)
-    assert driver.session.state is State.LOST
-    assert driver.hello(session=8).session_id == 0
-
-
-def test_after_a_pause_longer_than_the_timeout_the_loss_comes_before_any_result() -> None:
-    driver = up()
-    told: list[Any] = []
-    listening = driver.get(listener=told.append)
-    driver.sent()
-    driver.reply(1, A)
-    call, write = driver.get(), calls.set(b"/a", b"", -1)
-    driver.session.submit(write)
-    driver.sent()
-    driver.said()
-
-    # The process sleeps; the answers and an event have arrived meanwhile and are read first of all.
-    driver.now += TIMEOUT
-    driver.event(3, b"/a")
-    driver.reply(2, A)
-
-    said = driver.said()
-    assert listening.value is not None
-    assert [type(effect) for effect in said] == [Disconnect, StateChanged, Fire, Call, Call, Connect]
-    assert said[1] == StateChanged(State.LOST)
-    assert said[2].type is EventType.NONE
-    assert isinstance(call.error, SessionLost)
-    assert isinstance(write.error, SessionLost)
-    assert write.error.outcome is Outcome.UNKNOWN
-    assert driver.hello(session=8).session_id == 0
-
-
-@pytest.mark.parametrize("first", ["data", "timer", "look"])
-def test_after_a_shorter_pause_the_session_is_in_doubt_until_the_server_answers_a_new_question(first: str) -> None:
-    driver = up()
-    call = driver.get()
-    driver.sent()
-
-    driver.now += 2 * TIMEOUT // 3 + 10
-    if first == "timer":
-        driver.session.tick(driver.now)
-    elif first == "look":
-        assert driver.session.judged(driver.now) is State.SUSPENDED
-    driver.reply(1, A)
-
-    assert driver.said() == [StateChanged(State.SUSPENDED), call]
-    assert driver.sent() == [(opcodes.XID_PING, opcodes.PING, b"")]
-    driver.now += 5
-    driver.reply(opcodes.XID_PING)
-    assert driver.states() == [State.CONNECTED]
-
-
-def test_doubt_that_is_not_lifted_within_the_timeout_is_loss() -> None:
-    driver = up()
-    driver.now += 2 * TIMEOUT // 3 + 10
-    driver.session.tick(driver.now)
-    driver.said()
-
-    driver.wait(TIMEOUT // 3)
-
-    assert driver.states() == [State.LOST]
-
-
-def test_an_answer_counts_from_when_its_question_was_sent() -> None:
-    """A late answer proves only that the server heard of us when the question left."""
-    driver = up()
-    driver.get()
-    driver.sent()
-    asked = driver.now
-
-    driver.now += TIMEOUT // 2
-    driver.reply(1, A)
-
-    assert driver.session.held_until() == asked + TIMEOUT
 
 
 def test_credentials_and_watches_go_before_waiting_requests_on_every_connection() -> None:

@@ -25,7 +25,7 @@ class ConnectionLoss(ClientError):
 
 
 class SessionLost(ClientError):
-    """The session ended before the answer came."""
+    """The session ended before the answer came, or that is the answer (the protocol's code -112): nothing was done."""
 
 
 class RequestTimeout(ClientError, TimeoutError):

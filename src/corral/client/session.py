@@ -12,7 +12,8 @@ milliseconds, by a clock that goes on while the machine sleeps; it takes the byt
 
 The server counts from what it heard last, so the client counts from when it *sent* what was answered last
 (`heard_at`): its deadline never lies after the server's. Every input is judged against that before anything in it is
-passed on: a process that slept through its timeout learns that it is LOST before it sees a result or an event.
+passed on, and every output before it leaves: a process that slept through its timeout learns that it is LOST before it
+sees a result or an event, and what it asks in between is not sent.
 Source: the reference, "Client timing rules".
 """
 
@@ -44,6 +45,7 @@ FRAME_BYTES_MAX: Final = 64 << 20
 NEVER: Final = 1 << 62
 XID_MAX: Final = 0x7FFFFFFF
 NO_PASSWORD: Final = bytes(16)
+_ENDED: Final = "the server says that the session has ended"
 
 _unpack_int: Final = struct.Struct(">i").unpack_from
 _unpack_head: Final = struct.Struct(">iiqi").unpack_from
@@ -259,7 +261,13 @@ class Session:
         return min(ping, self.heard_at + 2 * self.timeout // 3 + 1)
 
     def take_output(self, now: int) -> bytes:
-        """Return what is to be sent, b"" if nothing is."""
+        """Return what is to be sent, b"" if nothing is. A pause is noticed here, too: look at the effects after it.
+
+        The schedule that this is judged for: 1. the process sleeps in the middle of a step; 2. that step asks for
+        something; 3. it leaves before any timer is served, and hides from `tick` that nothing left for so long.
+        """
+        if self._is_up and 3 * (now - self.heard_at) >= 2 * self.timeout and not self._survives(now):
+            return b""
         out = self._out
         if not out:
             return b""
@@ -347,10 +355,14 @@ class Session:
                 marks.popleft()
             if marks and marks[0][1] > self.heard_at:
                 self._heard(marks[0][1])
+            if not err:
+                try:
+                    call.value = call.decode(data, at + 20, stop)
+                except SessionExpired as refusal:
+                    # A transaction's answer has it inside.
+                    err = refusal.code
             if err:
-                call.error = error_of(err, call.path.decode("utf-8", "replace") or f"operation {call.op}")
-            else:
-                call.value = call.decode(data, at + 20, stop)
+                call.error = _refusal(call, err)
             # Only now: one whose answer cannot be read is still in flight when the connection is given up for it.
             self._in_flight.popleft()
             watch = call.watch
@@ -362,7 +374,7 @@ class Session:
             self.effects.append(call)
             if err == SessionExpired.code:
                 # Some servers answer so on a connection that they leave open.
-                self._lose_connection("the server says that the session has ended", now)
+                self._lose_connection(_ENDED, now)
         elif xid == XID_NOTIFICATION:
             event = _decode_event(data, at + 20, stop)[0]
             self._fire(event, zxid)
@@ -415,7 +427,7 @@ class Session:
         hello, at = _decode_hello(data, at, stop)
         if hello.timeout <= 0 or not hello.session_id:
             # It does not know the session any more.
-            self._lose_connection("the server says that the session has ended", now)
+            self._lose_connection(_ENDED, now)
             return
         self.id = hello.session_id
         self.password = hello.passwd or NO_PASSWORD
@@ -557,6 +569,13 @@ class Session:
 
     def _attempt_ms(self) -> int:
         return max(self.timeout // (len(self._hosts) + 1), 500)
+
+
+def _refusal(call: Call, err: int) -> CorralError:
+    if err == SessionExpired.code:
+        # Refused, so nothing was done: to callers it is the loss of the session like any other.
+        return SessionLost(f"the session was lost: {_ENDED}")
+    return error_of(err, call.path.decode("utf-8", "replace") or f"operation {call.op}")
 
 
 def _frame(xid: int, op: int, body: bytes) -> bytes:

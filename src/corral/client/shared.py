@@ -203,6 +203,11 @@ class SharedTransport(Transport):
                 return True
             xid = self.session.last_xid
             data = self.session.take_output(self.clock())
+            if self.session.effects:
+                # This process slept; what that means for the session is told on the loop.
+                self._loop.call_soon_threadsafe(self._settle)
+                if not data:
+                    return True
             poll = self._poll
             gate.modify(self._fd, 0)
             self._is_shut = True

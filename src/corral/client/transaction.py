@@ -7,7 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from corral.base.errors import CorralError, Outcome, RuntimeInconsistency, WireError, ZooKeeperError
+from corral.base.errors import (
+    CorralError,
+    Outcome,
+    RuntimeInconsistency,
+    SessionExpired,
+    WireError,
+    ZooKeeperError,
+)
 from corral.client.calls import Calls
 from corral.client.effects import Call, nothing
 from corral.client.errors import error_of
@@ -109,7 +116,12 @@ class Transaction:
         return self.results
 
     def _read(self, buf: bytes, at: int, end: int) -> list[Any]:
-        return read_results(buf, at, end, self._parts)
+        """Read the reply. Raises SessionExpired where that is why it was refused: no operation is to blame for it."""
+        answers = read_results(buf, at, end, self._parts)
+        for answer in answers:
+            if type(answer) is SessionExpired:
+                raise answer
+        return answers
 
     async def __aenter__(self) -> Self:
         return self

@@ -78,7 +78,9 @@ class Transport:
         transport = self._transport
         if transport is not None:
             data = self.session.take_output(self.clock())
-            if data:
+            if self.session.effects:
+                self._obey()
+            if data and self._transport is transport:
                 transport.write(data)
         if self._timer is None:
             self.keep_time()

@@ -1,4 +1,5 @@
-"""Asking a server until it answers, waiting for what it tells, and making nodes whose parents may go again.
+"""Asking a server until it answers, waiting for what it tells, making nodes whose parents may go again, and removing
+them for certain.
 
 What is asked here may be asked twice. Timeouts cover a whole call: `async with within(...)` around it.
 """
@@ -8,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from corral.base.errors import NodeExists, NoNode, Unimplemented
 from corral.client import retry
 from corral.client.aio import AsyncClient
-from corral.client.errors import ClientClosed, ClientError
+from corral.client.errors import ClientClosed
+from corral.client.transaction import TransactionFailed
 from corral.client.values import WatchEvent
 from corral.recipes.errors import ParentsVanish, RecipeTimeout
 from corral.wire.data import ACL
@@ -76,14 +78,17 @@ async def with_parents(
         try:
             return await create()
         except NoNode:
-            await make_parents(zk, path[: path.rfind("/")], acl)
+            await make_parents(zk, path, acl)
     raise ParentsVanish(f"the parents of {path} were made {PARENTS_MADE_MAX} times, and were gone again each time")
 
 
 async def make_parents(zk: AsyncClient, path: str, acl: Sequence[ACL] | None = None) -> None:
+    """Make what is missing above a znode, as `make_directory` does."""
+    await make_directory(zk, path[: path.rfind("/")] or "/", acl)
+
+
+async def make_directory(zk: AsyncClient, path: str, acl: Sequence[ACL] | None = None) -> None:
     """Make a znode and all above it, as far as they are missing: containers, where the server has them."""
-    if not path:
-        return
     try:
         await steadily(zk, lambda: zk.ensure_path(path, acl=acl, container=True))
     except Unimplemented:
@@ -99,26 +104,47 @@ async def ensure(zk: AsyncClient, path: str, data: bytes = b"", acl: Sequence[AC
     return True
 
 
-def remove_beside(zk: AsyncClient, path: str, session_id: int = 0) -> None:
-    """Delete a znode in the background, until the server says that it is gone or the client is closed.
+def remove_beside(zk: AsyncClient, *paths: str) -> asyncio.Task[None]:
+    """Delete znodes in the background, until the server says that they are gone or the client is closed.
 
-    session_id: delete it only if that session owns it; 0: whoever does.
+    The task is for who wants to wait for that.
     """
-    work: Any = remove(zk, path, session_id)
-    zk.spawn(work)
+    task: asyncio.Task[None] = zk.spawn(remove(zk, *paths))
+    return task
 
 
-async def remove(zk: AsyncClient, path: str, session_id: int = 0) -> None:
-    """Delete a znode, however often that has to be asked; see `remove_beside`."""
-    while True:
-        try:
-            if session_id:
-                stat = await zk.exists(path)
-                if stat is None or stat.ephemeral_owner != session_id:
-                    return
+async def remove(zk: AsyncClient, *paths: str) -> None:
+    """Delete znodes, together if they are all there, however often that has to be asked; see `remove_beside`."""
+
+    async def delete() -> None:
+        if len(paths) == 1:
+            await zk.delete(paths[0])
+            return
+        work = zk.transaction()
+        for path in paths:
+            work.delete(path)
+        await work.commit()
+
+    try:
+        await steadily(zk, delete)
+    except TransactionFailed:
+        # One of them is gone already.
+        for path in paths:
+            await remove(zk, path)
+    except (NoNode, ClientClosed):
+        # With a client that is closed, its session goes, or has gone.
+        pass
+
+
+async def remove_owned(zk: AsyncClient, path: str, session_id: int) -> None:
+    """Delete a znode if a session owns it, however often that has to be asked."""
+
+    async def delete() -> None:
+        stat = await zk.exists(path)
+        if stat is not None and stat.ephemeral_owner == session_id:
             await zk.delete(path)
-            return
-        except (NoNode, ClientClosed):
-            return
-        except ClientError:
-            await asyncio.sleep(0.05)
+
+    try:
+        await steadily(zk, delete)
+    except (NoNode, ClientClosed):
+        pass

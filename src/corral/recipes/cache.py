@@ -20,7 +20,7 @@ from corral.base.errors import NoAuth, NoNode, Unimplemented, ZooKeeperError
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.values import State, WatchEvent
-from corral.recipes.errors import RecipeTimeout
+from corral.recipes.asking import within
 from corral.recipes.feed import Feed
 from corral.recipes.mirror import Batch, Change, Found, Listing, Mirror
 
@@ -141,11 +141,8 @@ class Cache:
 
         timeout: in seconds. Raises RecipeTimeout, ClientClosed, and what the server refused the watch with.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                await self._settled.wait()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"the cache of {self.path} was not in step within {timeout} s") from error
+        async with within(timeout, f"the cache of {self.path} was not in step"):
+            await self._settled.wait()
         if self._failure is not None:
             raise self._failure
 

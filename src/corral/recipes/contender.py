@@ -18,23 +18,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
-from typing import Final
 
-from corral.base.errors import NoNode, Outcome, Unimplemented
+from corral.base.errors import NoNode, Outcome
 from corral.base.records import record
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ConnectionLoss, SessionLost
 from corral.client.transaction import TransactionFailed
 from corral.client.values import ZnodeStat
 from corral.client.watches import Listener
-from corral.recipes.errors import ParentsVanish
+from corral.recipes.asking import remove, remove_beside, steadily, with_parents
 from corral.recipes.sequence import PROTECTED
 from corral.wire.data import ACL
-
-PARENTS_MADE_MAX: Final = 8
-"""How often parents that vanish again are made before a creation fails."""
-_PAUSE_S: Final = 0.05
-_PAUSE_MAX_S: Final = 2.0
 
 
 @record
@@ -97,7 +91,7 @@ class Contender:
                     self.nodes = made
                 elif made:
                     # Of a session that is over, or will be: it must not be taken for ours.
-                    remove(self._zk, [node.path for node in made])
+                    remove_beside(self._zk, *(node.path for node in made))
         except BaseException:
             self.withdraw()
             raise
@@ -117,37 +111,34 @@ class Contender:
         None if there is nothing to wait for.
         """
         nodes, self.nodes = self.nodes, ()
-        return remove(self._zk, [node.path for node in nodes]) if nodes else None
+        return remove_beside(self._zk, *(node.path for node in nodes)) if nodes else None
 
     def withdraw(self) -> None:
         """Remove the nodes in the background, also those that may have been made without our knowing."""
         self.nodes = ()
         if self.prefix:
-            _spawn(self._zk, _remove_prefixed(self._zk, self.directory, self.prefix))
+            self._zk.spawn(_remove_prefixed(self._zk, self.directory, self.prefix))
 
     async def _create(self) -> tuple[Owned, ...]:
-        base = self.directory.rstrip("/")
-        paths = [f"{base}/{self.prefix}{ending}" for ending in self._endings]
-        for _ in range(PARENTS_MADE_MAX):
+        paths = [f"{self.directory.rstrip('/')}/{self.prefix}{ending}" for ending in self._endings]
+
+        async def create() -> tuple[Owned, ...]:
+            if len(paths) == 1:
+                made = await self._zk.create_and_stat(
+                    paths[0], self._data, acl=self._acl, ephemeral=True, sequence=True
+                )
+                return (_owned(*made),)
+            work = self._zk.transaction()
+            for path in paths:
+                work.create(path, self._data, acl=self._acl, ephemeral=True, sequence=True)
             try:
-                if len(paths) == 1:
-                    made = await self._zk.create_and_stat(
-                        paths[0], self._data, acl=self._acl, ephemeral=True, sequence=True
-                    )
-                    return (_owned(*made),)
-                work = self._zk.transaction()
-                for path in paths:
-                    work.create(path, self._data, acl=self._acl, ephemeral=True, sequence=True)
                 names = [str(name) for name in await work.commit()]
-                stats = await asyncio.gather(*(self._zk.exists(name) for name in names))
-                return tuple(_owned(name, stat) for name, stat in zip(names, stats, strict=True) if stat is not None)
-            except NoNode:
-                await make_parents(self._zk, self.directory, self._acl)
             except TransactionFailed as failed:
-                if not isinstance(failed.error, NoNode):
-                    raise failed.error from failed
-                await make_parents(self._zk, self.directory, self._acl)
-        raise ParentsVanish(f"{self.directory} was made {PARENTS_MADE_MAX} times, and was gone again each time")
+                raise failed.error from failed
+            stats = await asyncio.gather(*(self._zk.exists(name) for name in names))
+            return tuple(_owned(name, stat) for name, stat in zip(names, stats, strict=True) if stat is not None)
+
+        return await with_parents(self._zk, paths[0], create, self._acl)
 
     async def _find(self) -> tuple[Owned, ...]:
         """Return the nodes that a creation without a reply has made; none if it was not carried out."""
@@ -165,64 +156,17 @@ class Contender:
             if len(found) == len(self._endings):
                 return tuple(found)
             if found:
-                remove(self._zk, [node.path for node in found])
+                remove_beside(self._zk, *(node.path for node in found))
             return ()
 
 
-async def make_parents(zk: AsyncClient, path: str, acl: Sequence[ACL] | None = None) -> None:
-    """Make a node that queues stand in, and what is missing above it: containers, where the server has them."""
-    try:
-        await zk.ensure_path(path, acl=acl, container=True)
-    except Unimplemented:
-        await zk.ensure_path(path, acl=acl)
-
-
-def remove(zk: AsyncClient, paths: Sequence[str]) -> asyncio.Task[None]:
-    """Remove nodes in the background, together, until the server says that they are gone or the client is closed."""
-    return _spawn(zk, _remove(zk, list(paths)))
-
-
-async def _remove(zk: AsyncClient, paths: list[str]) -> None:
-    pause = _PAUSE_S
-    while True:
-        try:
-            if len(paths) == 1:
-                await zk.delete(paths[0])
-                return
-            work = zk.transaction()
-            for path in paths:
-                work.delete(path)
-            await work.commit()
-            return
-        except NoNode:
-            return
-        except TransactionFailed:
-            # One of them is gone already.
-            for path in paths:
-                await _remove(zk, [path])
-            return
-        except ClientClosed:
-            # With the session go its nodes.
-            return
-        except (ConnectionLoss, SessionLost):
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _PAUSE_MAX_S)
-
-
 async def _remove_prefixed(zk: AsyncClient, directory: str, prefix: str) -> None:
-    pause = _PAUSE_S
-    while True:
-        try:
-            names = await _names_with(zk, directory, prefix)
-        except ClientClosed:
-            return
-        except (ConnectionLoss, SessionLost):
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _PAUSE_MAX_S)
-            continue
-        if names:
-            await _remove(zk, [f"{directory.rstrip('/')}/{name}" for name in names])
+    try:
+        names = await steadily(zk, lambda: _names_with(zk, directory, prefix))
+    except ClientClosed:
         return
+    if names:
+        await remove(zk, *(f"{directory.rstrip('/')}/{name}" for name in names))
 
 
 async def _names_with(zk: AsyncClient, directory: str, prefix: str) -> list[str]:
@@ -232,11 +176,6 @@ async def _names_with(zk: AsyncClient, directory: str, prefix: str) -> list[str]
     except NoNode:
         return []
     return sorted(name for name in names if name.startswith(prefix))
-
-
-def _spawn(zk: AsyncClient, work: object) -> asyncio.Task[None]:
-    task: asyncio.Task[None] = zk.spawn(work)
-    return task
 
 
 def _owned(path: str, stat: ZnodeStat) -> Owned:

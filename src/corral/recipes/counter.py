@@ -135,7 +135,7 @@ class NumberNode:
             await self._once.commit(fill)
         except TransactionFailed as failed:
             if isinstance(failed.error, NoNode) and version < 0:
-                await make_parents(self._zk, self.path[: self.path.rfind("/")], self._acl)
+                await make_parents(self._zk, self.path, self._acl)
             elif not isinstance(failed.error, BadVersion | NodeExists | NoNode):
                 raise failed.error from failed
             return False

@@ -14,18 +14,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Literal, Self
 
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
 from corral.recipes import sequence
-from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
+from corral.recipes.asking import within
+from corral.recipes.errors import HoldLost, NotHeld
+from corral.recipes.guard import Steps
 from corral.recipes.held import Held, HoldState
 from corral.recipes.line import before_candidate
 from corral.recipes.lock import RELEASE_S, LineLock, Waiting
 from corral.wire.data import ACL
-
-T = TypeVar("T")
 
 Style = Literal["latch", "selector", "kazoo", "bridge"]
 """Who waits for us. latch: Curator's LeaderLatch. selector: Curator's LeaderSelector. kazoo: kazoo's Election. bridge:
@@ -66,14 +66,6 @@ class Election(LineLock):
             return each
         return None
 
-    async def run(self, work: Callable[[Held], Awaitable[T]]) -> T:
-        """Lead for one term: wait for it, await `work(led)`, step down; return what `work` returned.
-
-        Raises HoldLost if the leadership was lost before `work` ended, which is cancelled then.
-        """
-        async with self as led:
-            return await work(led)
-
     async def run_terms(self, work: Callable[[Held], Awaitable[object]]) -> None:
         """Lead term after term until cancelled: after each, lost or ended, stand again behind the others.
 
@@ -83,7 +75,7 @@ class Election(LineLock):
             led: Held | None = None
             try:
                 async with self as led:
-                    await work(led)
+                    await Steps(work(led), led)
             except HoldLost:
                 if led is None or led.state is not HoldState.LOST:
                     raise
@@ -157,7 +149,7 @@ class Latch:
         if standing is not None:
             standing.add_done_callback(wake)
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"not the leader of {self.path}"):
                 while True:
                     if standing is None or self._standing is not standing:
                         raise NotHeld(f"nobody stands for {self.path} here: the latch is not started")
@@ -168,8 +160,6 @@ class Latch:
                         return self._held
                     changed.clear()
                     await changed.wait()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"not the leader of {self.path} within {timeout} s") from error
         finally:
             forget()
             if standing is not None:

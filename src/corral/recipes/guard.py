@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Generator, Hashable
+from typing import Any, Generic, TypeVar
 
 from corral.recipes.errors import HoldLost
 from corral.recipes.held import Held, HoldState
+from corral.recipes.owner import current_owner
+
+T = TypeVar("T")
 
 
 class Guard:
@@ -13,6 +18,10 @@ class Guard:
 
     cancels: whether it does; if not, the block has to look itself. Works as `asyncio.timeout` does: another's
     cancellation is passed on.
+
+    After a pause of the process the loss is told by the session's timer, or by the connection, and both come before any
+    task goes on that waits for time or for the outside: a loop first takes all that is due, and wakes tasks in its next
+    turn. Only what was ready to run when the process stopped, such as a `sleep(0)`, comes before; see `Steps`.
     """
 
     def __init__(self, held: Held, *, cancels: bool) -> None:
@@ -49,3 +58,69 @@ class Guard:
                 raise asyncio.CancelledError
         if is_lost and (error is None or (is_ours and isinstance(error, asyncio.CancelledError))):
             raise HoldLost(f"{self.held.path} was lost before the block ended; another may hold it by now") from error
+
+
+class Blocks(Generic[T]):
+    """What each owner's open `async with` blocks of one object have, the innermost last."""
+
+    def __init__(self) -> None:
+        self._open: dict[Hashable, list[T]] = {}
+
+    def enter(self, what: T) -> None:
+        """Begin a block of the present owner's."""
+        self._open.setdefault(current_owner(), []).append(what)
+
+    def leave(self) -> T:
+        """End the innermost block of the present owner; return what it has."""
+        owner = current_owner()
+        what = self._open[owner].pop()
+        if not self._open[owner]:
+            del self._open[owner]
+        return what
+
+
+class Steps(Generic[T]):
+    """Awaits `work`, with a look by the clock before each of its steps.
+
+    held: looked at where `work` is about to go on; a guard that learns of a loss by that has the task cancelled, and
+    `work` gets the cancellation in the place of what it waited for.
+
+    The schedule that it is for:
+
+    1. The process sleeps in the middle of a step, past its session's timeout.
+    2. The step goes on to `await asyncio.sleep(0)`, or to something that another task has ready.
+    3. The loop would run that before it looks at its timers and at its sockets, which tell of the loss.
+    """
+
+    def __init__(self, work: Awaitable[T], *held: Held) -> None:
+        self._work = work
+        self._held = held
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        task = asyncio.current_task()
+        assert task is not None
+        steps = self._work.__await__()
+        error: BaseException | None = None
+        while True:
+            cancelling = task.cancelling()
+            for each in self._held:
+                each.look()
+            if task.cancelling() > cancelling:
+                try:
+                    # The cancellation comes here, in the loop's next turn.
+                    yield
+                except BaseException as found:  # noqa: BLE001  # Whatever it is, it is for the work.
+                    error = found
+            try:
+                waited = next(steps) if error is None else steps.throw(error)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            error = None
+            try:
+                yield waited
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as found:  # noqa: BLE001  # Whatever it is, it is for the work.
+                error = found

@@ -89,8 +89,7 @@ class Held:
     @property
     def state(self) -> HoldState:
         """How it stands, by the clock at this moment."""
-        if not self._state.is_over:
-            self._on_session(self._zk.state)
+        self.look()
         return self._state
 
     @property
@@ -197,6 +196,11 @@ class Held:
             self._become(HoldState.RELEASED)
 
     # Inside.
+
+    def look(self) -> None:
+        """Judge it by the clock, and tell the listeners if that changes anything."""
+        if not self._state.is_over:
+            self._on_session(self._zk.state)
 
     def watch(self) -> None:
         """Set the watch on the own nodes, where nobody else has."""

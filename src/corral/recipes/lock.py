@@ -11,21 +11,24 @@ The nodes are Curator's (`_c_<uuid>-lock-<number>`), and any library's contender
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from corral.base.errors import NoNode
 from corral.base.records import record
 from corral.client.aio import AsyncClient
 from corral.recipes import sequence
+from corral.recipes.asking import within
 from corral.recipes.contender import Contender
-from corral.recipes.errors import NotHeld, RecipeTimeout
-from corral.recipes.guard import Guard
+from corral.recipes.errors import NotHeld
+from corral.recipes.guard import Blocks, Guard, Steps
 from corral.recipes.held import REVOKE, Held
 from corral.recipes.line import Place, Rule, before_writer
 from corral.recipes.owner import current_owner
 from corral.wire.data import ACL
+
+T = TypeVar("T")
 
 Style = Literal["curator", "kazoo", "bridge"]
 """Who waits for us. curator: Curator, Go's and Rust's clients, kazoo with the pattern `lock-`. kazoo: kazoo as it is.
@@ -81,7 +84,7 @@ class LineLock:
         self._acl = acl
         self._is_hex = is_hex
         self._holds: dict[Hashable, _Hold] = {}
-        self._guards: dict[Hashable, list[Guard]] = {}
+        self._blocks: Blocks[Guard] = Blocks()
         self._turn = asyncio.Lock()
 
     async def acquire(self, timeout: float | None = None) -> Held:
@@ -90,21 +93,15 @@ class LineLock:
         timeout: seconds for all of it, lost connections included; None: as long as it takes. Raises RecipeTimeout,
         which leaves nothing behind, ClientClosed, and the server's refusals.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                held = await self._acquire(wait=True)
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not acquired within {timeout} s") from error
+        async with within(timeout, f"{self.path} was not acquired"):
+            held = await self._acquire(wait=True)
         assert held is not None
         return held
 
     async def try_acquire(self, timeout: float | None = None) -> Held | None:
         """Acquire the lock if it is free; None if another has it. Raises RecipeTimeout if the server does not say."""
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._acquire(wait=False)
-        except TimeoutError as error:
-            raise RecipeTimeout(f"nothing was heard of {self.path} within {timeout} s") from error
+        async with within(timeout, f"nothing was heard of {self.path}"):
+            return await self._acquire(wait=False)
 
     async def release(self, timeout: float | None = None) -> bool:
         """Give back what `acquire` gave. Returns False if the server has not said so within `timeout` seconds.
@@ -150,18 +147,25 @@ class LineLock:
             return True
         return False
 
+    async def run(self, work: Callable[[Held], Awaitable[T]]) -> T:
+        """Wait for the lock, await `work(held)`, release; return what `work` returned.
+
+        As `async with`, with a look by the clock before each step of `work`, whatever it awaits: after a pause in which
+        the lock was lost, none of them goes on. Raises HoldLost if it was lost before `work` ended, which is cancelled
+        then.
+        """
+        async with self as held:
+            return await Steps(work(held), held)
+
     async def __aenter__(self) -> Held:
         held = await self.acquire()
-        self._guards.setdefault(current_owner(), []).append(Guard(held, cancels=self._cancel_on_loss))
+        self._blocks.enter(Guard(held, cancels=self._cancel_on_loss))
         return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        owner = current_owner()
-        guard = self._guards[owner].pop()
-        if not self._guards[owner]:
-            del self._guards[owner]
+        guard = self._blocks.leave()
         try:
             await guard.end(error)
         finally:

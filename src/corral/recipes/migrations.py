@@ -14,7 +14,6 @@ a set that Curator began is continued by stating them (`Migration.digest`).
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import uuid
 from collections.abc import Sequence
@@ -26,9 +25,9 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.transaction import Transaction, TransactionFailed
 from corral.client.values import ZnodeStat
+from corral.recipes.asking import make_directory, within
 from corral.recipes.cache import READ_MAX
-from corral.recipes.contender import make_parents
-from corral.recipes.errors import HoldLost, RecipeError, RecipeTimeout
+from corral.recipes.errors import HoldLost, RecipeError
 from corral.recipes.held import Held
 from corral.recipes.semaphore import Semaphore
 from corral.recipes.sequence import in_order
@@ -131,17 +130,14 @@ class Migrations:
         not, and the next run finds out. Raises MigrationMismatch, MigrationFailed, RequestTooLarge if what is
         outstanding does not fit into one request, HoldLost if Curator's lock was lost meanwhile.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                if self._lock is None:
-                    return await self._run(None)
-                held = await self._lock.acquire()
-                try:
-                    return await self._run(held)
-                finally:
-                    await held.release()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self._directory} was not migrated within {timeout} s") from error
+        async with within(timeout, f"{self._directory} was not migrated"):
+            if self._lock is None:
+                return await self._run(None)
+            held = await self._lock.acquire()
+            try:
+                return await self._run(held)
+            finally:
+                await held.release()
 
     async def applied(self) -> list[bytes]:
         """Return the digests of what has been applied, in order."""
@@ -168,7 +164,7 @@ class Migrations:
                 await self._apply(outstanding, token, stat, held)
                 return asked
             except NoNode:
-                await make_parents(self._zk, self._directory, self._acl)
+                await make_directory(self._zk, self._directory, self._acl)
             except (BadVersion, ConnectionLoss, SessionLost):
                 continue
         raise RecipeError(f"{self._directory} was changed by others {TRIES_MAX} times while it was to be migrated")

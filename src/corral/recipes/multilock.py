@@ -7,14 +7,16 @@ never wait for each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from corral.recipes.errors import NotHeld, RecipeTimeout
-from corral.recipes.guard import Guard
+from corral.recipes.guard import Blocks, Guard, Steps
 from corral.recipes.held import Held
 from corral.recipes.lock import RELEASE_S, LineLock
-from corral.recipes.owner import current_owner
+
+T = TypeVar("T")
 
 
 class MultiLock:
@@ -29,7 +31,7 @@ class MultiLock:
         self._locks = tuple(locks)
         self._order = sorted(range(len(locks)), key=lambda index: (locks[index].path, index))
         self._cancel_on_loss = cancel_on_loss
-        self._guards: dict[Hashable, list[list[Guard]]] = {}
+        self._blocks: Blocks[list[Guard]] = Blocks()
 
     async def acquire(self, timeout: float | None = None) -> tuple[Held, ...]:
         """Acquire all; return what is held, in the order in which the locks were given.
@@ -74,19 +76,20 @@ class MultiLock:
         """
         return await self._give_back(self._order, timeout, is_strict=True)
 
+    async def run(self, work: Callable[[tuple[Held, ...]], Awaitable[T]]) -> T:
+        """Wait for all, await `work(held)`, release; see `Lock.run`."""
+        async with self as held:
+            return await Steps(work(held), *held)
+
     async def __aenter__(self) -> tuple[Held, ...]:
         held = await self.acquire()
-        guards = [Guard(each, cancels=self._cancel_on_loss) for each in held]
-        self._guards.setdefault(current_owner(), []).append(guards)
+        self._blocks.enter([Guard(each, cancels=self._cancel_on_loss) for each in held])
         return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        owner = current_owner()
-        guards = self._guards[owner].pop()
-        if not self._guards[owner]:
-            del self._guards[owner]
+        guards = self._blocks.leave()
         raised: BaseException | None = None
         try:
             # The first guard began first, so it ends last: each takes back its own cancellation.

@@ -22,7 +22,7 @@ from corral.base.errors import BadVersion, NodeExists, NoNode, Outcome, Unimplem
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientError, ConnectionLoss, SessionLost
 from corral.client.transaction import Result, Transaction, TransactionFailed
-from corral.recipes.asking import make_parents, steadily, with_parents
+from corral.recipes.asking import make_directory, steadily, with_parents
 from corral.recipes.errors import RecipeError
 from corral.wire.data import ACL
 
@@ -135,7 +135,7 @@ class Once:
                 self._session_id = session_id
                 return
             await steadily(self._zk, lambda: self._zk.delete_tree(path))
-            await make_parents(self._zk, self._directory, self._acl)
+            await make_directory(self._zk, self._directory, self._acl)
 
     def _give_up(self) -> None:
         permit, self._permit = self._permit, ""

@@ -29,8 +29,8 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent
-from corral.recipes.contender import make_parents, remove
-from corral.recipes.errors import NotHeld, RecipeTimeout
+from corral.recipes.asking import make_directory, remove_beside, within
+from corral.recipes.errors import NotHeld
 from corral.recipes.held import Held, HoldState
 from corral.recipes.lock import Lock
 from corral.wire.data import ACL
@@ -194,13 +194,11 @@ class Partitioner:
         changed = asyncio.Event()
         forget = self.on_change(changed.set)
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"{self.path} was not {what}"):
                 while not is_true():
                     self._check_open()
                     changed.clear()
                     await changed.wait()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not {what} within {timeout} s") from error
         finally:
             forget()
 
@@ -294,7 +292,7 @@ class Partitioner:
             try:
                 return await self._zk.children(self._party, self._saw)
             except NoNode:
-                await make_parents(self._zk, self._party, self._acl)
+                await make_directory(self._zk, self._party, self._acl)
 
     def _allot(self, share: set[str]) -> None:
         self._share = share
@@ -357,6 +355,6 @@ class Partitioner:
             if self._zk.state is not State.CLOSED:
                 for each in held.values():
                     self._zk.spawn(each.release())
-                leaving = remove(self._zk, [self._node])
+                leaving = remove_beside(self._zk, self._node)
         self._tell()
         return leaving

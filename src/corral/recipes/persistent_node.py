@@ -24,7 +24,7 @@ from corral.base.errors import BadVersion, NodeExists, NoNode, NotEmpty, ZooKeep
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.values import State, ZnodeStat
-from corral.recipes.asking import Bell, make_parents, remove, remove_beside, steadily, within
+from corral.recipes.asking import Bell, make_parents, remove, remove_beside, remove_owned, steadily, within
 from corral.recipes.errors import RecipeTimeout
 from corral.wire.data import ACL
 
@@ -219,7 +219,7 @@ class PersistentNode:
                 await remove(self._zk, self._path)
             return
         for session_id in self._sessions | {self._zk.session_id}:
-            await remove(self._zk, self._path, session_id)
+            await remove_owned(self._zk, self._path, session_id)
 
     def _on_state(self, state: State) -> None:
         if state is State.CLOSED:
@@ -301,7 +301,7 @@ class PersistentNode:
         except NodeExists:
             return
         except NoNode:
-            await make_parents(self._zk, path[: path.rfind("/")], self._acl)
+            await make_parents(self._zk, path, self._acl)
             return
         self._path = made
         self._written = wanted

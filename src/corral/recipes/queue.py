@@ -28,7 +28,7 @@ from corral.base.records import record
 from corral.client.aio import AsyncClient
 from corral.client.transaction import Transaction, TransactionFailed
 from corral.client.values import State
-from corral.recipes.asking import Bell, make_parents, remove, remove_beside, steadily, with_parents, within
+from corral.recipes.asking import Bell, make_directory, remove_beside, remove_owned, steadily, with_parents, within
 from corral.recipes.errors import NotHeld, RecipeError, RecipeTimeout
 from corral.recipes.once import PERMITS, Once
 from corral.recipes.sequence import distance
@@ -374,7 +374,7 @@ class Queue:
             try:
                 return await steadily(self._zk, lambda: self._zk.children(path, bell.on_event))
             except NoNode:
-                await make_parents(self._zk, path, self._acl)
+                await make_directory(self._zk, path, self._acl)
 
     async def _take(self, item: Item) -> list[bytes] | None:
         path = f"{self._items}/{item.name}"
@@ -469,5 +469,5 @@ class Queue:
 
     def _drop(self, name: str) -> asyncio.Task[Any]:
         """Remove a claim of this session's in the background."""
-        work: Any = remove(self._zk, f"{self._claims}/{name}", self._zk.session_id)
+        work: Any = remove_owned(self._zk, f"{self._claims}/{name}", self._zk.session_id)
         return self._zk.spawn(work)

@@ -27,8 +27,9 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent, ZnodeStat
-from corral.recipes.contender import Owned, make_parents, remove
-from corral.recipes.errors import RecipeError, RecipeTimeout
+from corral.recipes.asking import make_directory, remove_beside, within
+from corral.recipes.contender import Owned
+from corral.recipes.errors import RecipeError
 from corral.recipes.sequence import in_order, number_text
 from corral.recipes.service_instance import InstanceSerializer, ServiceInstance, ServiceType
 from corral.wire.data import ACL
@@ -149,7 +150,7 @@ class Registration:
         changed = asyncio.Event()
         forget = self.on_change(lambda state: changed.set())
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"{self.path} was not registered"):
                 while self.state is not RegistrationState.REGISTERED:
                     if self._failure is not None:
                         raise self._failure
@@ -157,8 +158,6 @@ class Registration:
                         raise NotRegistered(f"{self.path} is {self._state.value}")
                     changed.clear()
                     await changed.wait()
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not registered within {timeout} s") from error
         finally:
             forget()
 
@@ -176,7 +175,7 @@ class Registration:
         self.instance = instance
         self._must_write = True
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout, f"{self.path} was not changed"):
                 while self._must_write:
                     await self.wait_registered()
                     try:
@@ -184,8 +183,6 @@ class Registration:
                     except ClientError as error:
                         if isinstance(error, ClientClosed):
                             raise
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{self.path} was not changed within {timeout} s") from error
         finally:
             if self._must_write:
                 self._wake.set()
@@ -254,7 +251,7 @@ class Registration:
         self._sessions.add(session)
         if is_sequential and (self._node is None or self._node.session_id != session):
             if self._node is not None:
-                remove(self._zk, [self._node.path])
+                remove_beside(self._zk, self._node.path)
             self._node = await self._find(session)
             if self._node is None:
                 await self._create(session)
@@ -308,7 +305,7 @@ class Registration:
         except NodeExists:
             return
         except NoNode:
-            await make_parents(self._zk, self._directory, self._acl)
+            await make_directory(self._zk, self._directory, self._acl)
             return
         self._node = Owned(path, stat.czxid, stat.ephemeral_owner)
 

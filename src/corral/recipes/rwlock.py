@@ -23,7 +23,8 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.transaction import TransactionFailed
 from corral.recipes import sequence
-from corral.recipes.contender import Contender, Owned, remove
+from corral.recipes.asking import remove_beside
+from corral.recipes.contender import Contender, Owned
 from corral.recipes.errors import HoldLost, WouldDeadlock
 from corral.recipes.held import Held
 from corral.recipes.line import before_reader, before_writer
@@ -96,7 +97,7 @@ class ReadLock(LineLock):
                 return held
         except BaseException:
             if is_sent:
-                remove(self._zk, [path])
+                remove_beside(self._zk, path)
             raise
 
 

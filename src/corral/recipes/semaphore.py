@@ -12,24 +12,25 @@ the limit. Other children are strangers and do not count.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 from corral.base.errors import BadVersion, NodeExists, NoNode
 from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.values import WatchEvent
 from corral.recipes import sequence
-from corral.recipes.contender import Contender, make_parents
-from corral.recipes.errors import RecipeError, RecipeTimeout
-from corral.recipes.guard import Guard
+from corral.recipes.asking import make_parents, within
+from corral.recipes.contender import Contender
+from corral.recipes.errors import RecipeError
+from corral.recipes.guard import Blocks, Guard, Steps
 from corral.recipes.held import Held
 from corral.recipes.line import Place, before_writer
 from corral.recipes.lock import RELEASE_S, Waiting
-from corral.recipes.owner import current_owner
 from corral.wire.data import ACL
 
+T = TypeVar("T")
 _MARKERS: Final = (sequence.LEASE,)
 
 
@@ -60,7 +61,7 @@ class Semaphore:
         base = path.rstrip("/")
         self._locks = f"{base}/locks"
         self._leases = f"{base}/leases"
-        self._guards: dict[Hashable, list[Guard]] = {}
+        self._blocks: Blocks[Guard] = Blocks()
 
     async def acquire(self, count: int = 1, timeout: float | None = None) -> Held:
         """Wait until there is room for `count` leases; return them as one thing that is held, and released together.
@@ -70,11 +71,8 @@ class Semaphore:
         """
         if count < 1:
             raise ValueError(f"count {count}: must be at least 1")
-        try:
-            async with asyncio.timeout(timeout):
-                held = await self._acquire(count, wait=True)
-        except TimeoutError as error:
-            raise RecipeTimeout(f"{count} of {self.path} were not acquired within {timeout} s") from error
+        async with within(timeout, f"{count} of {self.path} were not acquired"):
+            held = await self._acquire(count, wait=True)
         assert held is not None
         return held
 
@@ -82,11 +80,8 @@ class Semaphore:
         """Acquire `count` leases if there is room and nobody is before us; else None."""
         if count < 1:
             raise ValueError(f"count {count}: must be at least 1")
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._acquire(count, wait=False)
-        except TimeoutError as error:
-            raise RecipeTimeout(f"nothing was heard of {self.path} within {timeout} s") from error
+        async with within(timeout, f"nothing was heard of {self.path}"):
+            return await self._acquire(count, wait=False)
 
     async def limit(self) -> int:
         """Return the limit that the server has. Raises LimitDiffers if it has none, or another than was given."""
@@ -135,18 +130,20 @@ class Semaphore:
             found.append(Waiting(f"{self._leases}/{each.name}", data, each.marker, stat.czxid))
         return found
 
+    async def run(self, work: Callable[[Held], Awaitable[T]]) -> T:
+        """Wait for a lease, await `work(held)`, release; see `Lock.run`."""
+        async with self as held:
+            return await Steps(work(held), held)
+
     async def __aenter__(self) -> Held:
         held = await self.acquire()
-        self._guards.setdefault(current_owner(), []).append(Guard(held, cancels=self._cancel_on_loss))
+        self._blocks.enter(Guard(held, cancels=self._cancel_on_loss))
         return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        owner = current_owner()
-        guard = self._guards[owner].pop()
-        if not self._guards[owner]:
-            del self._guards[owner]
+        guard = self._blocks.leave()
         try:
             await guard.end(error)
         finally:
@@ -155,9 +152,7 @@ class Semaphore:
     # Inside.
 
     async def _make(self, limit: int) -> None:
-        parent = self.path[: self.path.rfind("/")] or "/"
-        if parent != "/":
-            await make_parents(self._zk, parent, self._acl)
+        await make_parents(self._zk, self.path, self._acl)
         try:
             await self._zk.create(self.path, b"%d" % limit, acl=self._acl)
         except (NodeExists, NoNode):
