@@ -551,10 +551,10 @@ def test_a_holder_hears_that_another_asks_for_the_lock(hosts: str, path: str) ->
 
 
 def test_a_handover_wakes_one_and_asks_little(hosts: str, path: str) -> None:
-    """With ten waiters one release is one event to who waits, one listing and one look at the own node."""
+    """With ten waiters one release is one event to anybody, one listing and one look at the own node."""
 
     async def main() -> None:
-        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as holder:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(proxy.hosts) as holder:
             first = await Lock(holder, path).acquire()
             tasks = [asyncio.create_task(Lock(zk, path).acquire()) for _ in range(10)]
             await until(lambda: _waits(zk, 20))

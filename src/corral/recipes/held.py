@@ -21,7 +21,7 @@ from corral.base.errors import NoAuth, NoNode, ZooKeeperError
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import Transaction
-from corral.client.values import EventType, State, WatchEvent
+from corral.client.values import EventType, State, WatcherType, WatchEvent
 from corral.client.watches import Listener
 from corral.recipes.contender import Contender, Owned
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
@@ -263,6 +263,13 @@ class Held:
             # Its deletion is seen by the watch; data that may not be read asks for nothing.
             return b""
 
+    async def _unwatch(self, path: str) -> None:
+        try:
+            await self._zk.remove_watches(path, WatcherType.DATA)
+        except (ClientError, ZooKeeperError):
+            # It tells us of the removal then, which we know of.
+            pass
+
     def _become(self, state: HoldState) -> None:
         if state is self._state or self._state.is_over:
             return
@@ -271,6 +278,9 @@ class Held:
             self._forget()
             for node in self._nodes:
                 self._zk.forget_watch(node.path, self._listener)
+                if state is HoldState.RELEASED and self._zk.state.is_connected:
+                    # Sent in front of the removal: whoever is next shall be the only one whom a server has to tell.
+                    self._zk.spawn(self._unwatch(node.path))
             if self._zk.state is not State.CLOSED:
                 # Also when it is lost: a node that is still there keeps the others waiting.
                 self._removal = self._contender.remove()
