@@ -115,3 +115,29 @@ def test_kazoo_opens_ours(hosts: str, path: str) -> None:
             assert await waiting
 
     run(main())
+
+
+@pytest.mark.interop
+def test_ours_opens_kazoos(hosts: str, path: str) -> None:
+    """And waits at kazoo's."""
+
+    async def main() -> None:
+        kazoo = KazooClient(hosts)
+        await asyncio.to_thread(kazoo.start)
+        try:
+            async with corral.connect(hosts) as zk:
+                barrier = Barrier(zk, path)
+                await asyncio.to_thread(kazoo.Barrier(path).create)
+                assert not await barrier.create()
+                assert not await barrier.wait(0.01)
+                waiting = asyncio.ensure_future(barrier.wait())
+                theirs = asyncio.ensure_future(asyncio.to_thread(kazoo.Barrier(path).wait, 10))
+                await zk.sync()
+                assert await barrier.remove()
+                assert await waiting
+                assert await theirs
+        finally:
+            await asyncio.to_thread(kazoo.stop)
+            await asyncio.to_thread(kazoo.close)
+
+    run(main())

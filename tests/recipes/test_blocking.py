@@ -549,9 +549,9 @@ def test_what_a_closed_client_left_can_be_closed(server: EmbeddedServer, path: s
     """There is nothing to do then, and nothing is raised."""
     with corral.Client(server.connect_string) as client:
         counter, items, node = Counter(client, path), Queue(client, path + "-queue"), PersistentNode(client, path)
+        counter.add()
         cache = NodeCache(client, path).start()
         forget = node.on_change(lambda state: None)
-        counter.add()
 
     counter.close()
     items.close()

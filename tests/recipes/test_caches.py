@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.recipe.cache import TreeCache as KazooTreeCache
 from tests.support.loops import expire, give_up_session, run, until
 from tests.support.proxy import Proxy
 
@@ -483,6 +484,39 @@ def test_what_kazoo_writes_is_followed(hosts: str, path: str) -> None:
             async with corral.connect(hosts) as zk, TreeCache(zk, path) as cache:
                 await asyncio.to_thread(kazoo.create, f"{path}/a/b", b"x", makepath=True)
                 await until(lambda: len(cache) == 3)
+        finally:
+            await asyncio.to_thread(kazoo.stop)
+            await asyncio.to_thread(kazoo.close)
+
+    run(main())
+
+
+@pytest.mark.interop
+def test_kazoo_follows_what_ours_writes(hosts: str, path: str) -> None:
+    """Its cache of a tree, and its watches of data and of children."""
+
+    async def main() -> None:
+        kazoo = KazooClient(hosts)
+        await asyncio.to_thread(kazoo.start)
+        try:
+            async with corral.connect(hosts) as zk:
+                await zk.create(path, b"root")
+                data: list[bytes] = []
+                names: list[list[str]] = []
+                cache = KazooTreeCache(kazoo, path)
+                await asyncio.to_thread(cache.start)
+                await asyncio.to_thread(kazoo.DataWatch, path, lambda found, stat: data.append(found))
+                await asyncio.to_thread(kazoo.ChildrenWatch, path, lambda found: names.append(found))
+
+                await zk.create(f"{path}/a", b"1")
+                await until(lambda: names == [[], ["a"]])
+                await zk.set(path, b"new")
+                await until(lambda: data == [b"root", b"new"])
+                await zk.create(f"{path}/a/b", b"2")
+                await until(lambda: (found := cache.get_data(f"{path}/a/b")) is not None and found.data == b"2")
+                await zk.delete_tree(f"{path}/a")
+                await until(lambda: names == [[], ["a"], []] and cache.get_data(f"{path}/a") is None)
+                await asyncio.to_thread(cache.close)
         finally:
             await asyncio.to_thread(kazoo.stop)
             await asyncio.to_thread(kazoo.close)

@@ -172,6 +172,33 @@ def test_counts_together_with_kazoo(hosts: str, path: str, form: NumberForm) -> 
     run(main())
 
 
+@pytest.mark.interop
+@pytest.mark.parametrize("form", [NumberForm.TEXT, NumberForm.INT32])
+def test_a_sum_with_kazoo_is_exact(hosts: str, path: str, form: NumberForm) -> None:
+    """Both add at once, and begin without a node."""
+
+    def kazoo_adds() -> None:
+        client = KazooClient(hosts)
+        client.start()
+        try:
+            counter = client.Counter(path, support_curator=form is NumberForm.INT32)
+            for _ in range(20):
+                counter += 3
+        finally:
+            client.stop()
+            client.close()
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, Counter(zk, path, form=form) as counter:
+            theirs = asyncio.ensure_future(asyncio.to_thread(kazoo_adds))
+            for _ in range(20):
+                await counter.add(-1)
+            await theirs
+            assert await counter.value() == 40
+
+    run(main())
+
+
 def test_permits_go_with_the_counter(hosts: str, path: str) -> None:
     """Nothing but the number stays."""
 

@@ -82,6 +82,36 @@ def test_a_gate_that_was_left_lets_nobody_through(hosts: str, path: str) -> None
     run(main())
 
 
+def test_a_member_of_the_next_round_is_not_waited_for(hosts: str, path: str) -> None:
+    """It entered again before a slow one had seen it leave; Curator's and kazoo's wait for each other then."""
+
+    async def main() -> None:
+        async with (
+            Proxy(hosts) as one, Proxy(hosts) as two, corral.connect(one.hosts) as a, corral.connect(two.hosts) as b
+        ):  # fmt: skip
+            barriers = [(DoubleBarrier(zk, path, 2), proxy) for zk, proxy in ((a, one), (b, two))]
+            assert all(await asyncio.gather(*(barrier.enter() for barrier, _ in barriers)))
+            # The lowest goes last.
+            (quick, _), (slow, proxy) = sorted(barriers, key=lambda each: each[0]._own)
+            async with corral.connect(hosts) as zk:
+                leaving = asyncio.ensure_future(slow.leave())
+                await until(lambda: _count(zk, path, 1))
+                proxy.hold()
+                assert await quick.leave()
+                entering = asyncio.ensure_future(quick.enter())
+                await until(lambda: _count(zk, path, 1))
+                proxy.flow()
+
+                assert await leaving
+                assert await slow.enter()
+                assert await entering
+
+    async def _count(zk: corral.AsyncClient, path: str, count: int) -> bool:
+        return len(await _members(zk, path)) == count
+
+    run(main())
+
+
 def test_a_lost_reply_makes_one_member(hosts: str, path: str) -> None:
     """Curator's throws NodeExists there."""
 

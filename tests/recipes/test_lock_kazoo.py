@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from tests.support.loops import run, until
+from tests.support.loops import run, until, until_children
 
 import corral
 from corral.recipes.lease import NonBlockingLease
@@ -59,6 +61,28 @@ def test_kazoo_waits_for_us_and_we_for_kazoo(
             assert (await ours).is_held
 
     run(main())
+
+
+def test_a_kazoo_that_is_killed_leaves_its_lock(hosts: str, path: str) -> None:
+    """Ours has it when the session of the killed process is over."""
+
+    async def main(theirs: subprocess.Popen[bytes]) -> None:
+        async with corral.connect(hosts) as zk:
+            await until_children(zk, path, 1)
+            ours = asyncio.create_task(Lock(zk, path, style="kazoo").acquire())
+            await until_children(zk, path, 2)
+
+            theirs.kill()
+
+            assert (await ours).is_held
+            assert await zk.children(path) == [(await ours).node.name]
+
+    program = (
+        "import sys; from kazoo.client import KazooClient; client = KazooClient(sys.argv[1], timeout=1.0);"
+        "client.start(); client.Lock(sys.argv[2]).acquire(); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, hosts, path], stdin=subprocess.PIPE) as theirs:
+        run(main(theirs))
 
 
 def test_read_and_write_locks_of_kazoo(hosts: str, path: str, kazoo: kazoo_client.KazooClient) -> None:

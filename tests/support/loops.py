@@ -34,6 +34,16 @@ async def until(is_true: Callable[[], bool | Awaitable[bool]]) -> None:
         await asyncio.sleep(0.001)
 
 
+async def until_children(zk: AsyncClient, path: str, count: int) -> None:
+    """Wait until a znode is there, and has so many children."""
+
+    async def is_so() -> bool:
+        stat = await zk.exists(path)
+        return stat is not None and stat.num_children == count
+
+    await until(is_so)
+
+
 async def expire(zk: AsyncClient, hosts: str) -> None:
     """End a client's session behind its back, as the server does when its time is over; await its next one."""
     old, password = zk.session_id, zk._session.password

@@ -874,7 +874,7 @@ class DoubleBarrier(Recipe):
         return result
 
     def leave(self, timeout: float | None = None) -> bool:
-        """Wait until all members leave; return False if they have not in `timeout` seconds: then it is outside.
+        """Wait until all who are inside leave; return False if they have not in `timeout` seconds: then it is outside.
 
         Raises RecipeError if it is outside.
         """

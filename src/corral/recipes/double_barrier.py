@@ -79,7 +79,7 @@ class DoubleBarrier:
             return True
 
     async def leave(self, timeout: float | None = None) -> bool:
-        """Wait until all members leave; return False if they have not in `timeout` seconds: then it is outside.
+        """Wait until all who are inside leave; return False if they have not in `timeout` seconds: then it is outside.
 
         Raises RecipeError if it is outside.
         """
@@ -100,7 +100,7 @@ class DoubleBarrier:
     # Entering.
 
     async def _join(self) -> None:
-        if await self._others() == []:
+        if not await self._others():
             # Left by a round whose members are gone: it would let this one through alone.
             await self._open_no_more()
         path = f"{self._base}/{uuid.uuid4()}"
@@ -152,11 +152,21 @@ class DoubleBarrier:
     # Leaving.
 
     async def _await_empty(self, bell: Bell) -> None:
-        """Go the order of names: the lowest goes last, waiting for the highest; the others go, then wait for it."""
+        """Go the order of names: the lowest goes last, waiting for the highest; the others go, then wait for it.
+
+        Who enters later is not waited for. The schedule that this is for:
+
+        1. We go. The lowest sees it, goes, and enters again, as the first of the next round.
+        2. We look, see its new node, and would wait for that to go, as it waits for us to enter.
+        """
         own = self._own.rpartition("/")[2]
+        inside: dict[str, int] | None = None
         while True:
             bell.clear()
-            others = await self._others()
+            found = await self._others()
+            if inside is None:
+                inside = found
+            others = [name for name, czxid in found.items() if inside.get(name) == czxid]
             if not others:
                 await self._delete(self._own)
                 await self._open_no_more()
@@ -178,8 +188,8 @@ class DoubleBarrier:
 
     # Both.
 
-    async def _others(self, bell: Bell | None = None) -> list[str]:
-        """Return the names of the other members, sorted; strangers, which nobody owns, are none."""
+    async def _others(self, bell: Bell | None = None) -> dict[str, int]:
+        """Return the names of the other members, sorted, and their czxids; strangers, which nobody owns, are none."""
         if bell is not None:
             self._watched.add(self.path)
         try:
@@ -187,15 +197,15 @@ class DoubleBarrier:
                 self._zk, lambda: self._zk.children(self.path, None if bell is None else bell.on_event)
             )
         except NoNode:
-            return []
+            return {}
         own = self._own.rpartition("/")[2]
         names = sorted(name for name in names if name not in (READY, own))
         found = await steadily(self._zk, lambda: self._zk.multi_read([f"{self._base}/{name}" for name in names]))
-        return [
-            name
+        return {
+            name: answer[1].czxid
             for name, answer in zip(names, found, strict=True)
             if isinstance(answer, tuple) and answer[1].ephemeral_owner
-        ]
+        }
 
     async def _delete(self, path: str) -> None:
         try:
