@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from kazoo.client import KazooClient
@@ -93,6 +94,7 @@ def test_a_name_must_be_one(hosts: str, path: str) -> None:
 @pytest.mark.parametrize("form", [PartyForm.PARTY, PartyForm.SHALLOW])
 def test_kazoo_is_in_the_same_party(hosts: str, path: str, form: PartyForm) -> None:
     """Each sees the other."""
+    is_seen = threading.Event()
 
     def kazoo() -> list[str]:
         client = KazooClient(hosts)
@@ -101,15 +103,19 @@ def test_kazoo_is_in_the_same_party(hosts: str, path: str, form: PartyForm) -> N
             make = client.Party if form is PartyForm.PARTY else client.ShallowParty
             party = make(path, "kazoo")
             party.join()
-            return sorted(party)
+            members = sorted(party)
+            is_seen.wait(10)
+            return members
         finally:
             client.stop()
             client.close()
 
     async def main() -> None:
         async with corral.connect(hosts) as zk, Party(zk, path, "corral", form=form) as party:
-            seen = asyncio.ensure_future(party.wait_members(2, timeout=10))
-            assert await asyncio.to_thread(kazoo) == ["corral", "kazoo"]
-            assert sorted(member.identifier for member in await seen) == ["corral", "kazoo"]
+            other = asyncio.ensure_future(asyncio.to_thread(kazoo))
+            seen = await party.wait_members(2, timeout=10)
+            is_seen.set()
+            assert sorted(member.identifier for member in seen) == ["corral", "kazoo"]
+            assert await other == ["corral", "kazoo"]
 
     run(main())
