@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import locks
 from report import Table
 from servers import CORRAL, BenchError, Server
 
@@ -20,6 +22,8 @@ NAMES = {
 }
 WATCHES = 30_000
 WATCHES_S_MAX = 1.0
+CONTENDERS = 100
+HANDOVER_MS_MAX = 3.0
 
 
 def measure(seconds: float, rounds: int) -> Table:
@@ -35,7 +39,17 @@ def measure(seconds: float, rounds: int) -> Table:
             figure = _run("corral", f"watches {WATCHES}", server.port, seconds)
             samples.setdefault(("watches", "corral"), []).append(figure)
             print(f"  round {turn + 1}  corral  {WATCHES:,} watches again  {figure:.2f} s", flush=True)
+            median_ms, events = asyncio.run(_handovers(server.port))
+            samples.setdefault(("lock ms", "corral"), []).append(median_ms)
+            samples.setdefault(("lock events", "corral"), []).append(events)
+            print(f"  round {turn + 1}  corral  hand-over {median_ms:.2f} ms, {events:.2f} watch events", flush=True)
     return _table(samples)
+
+
+async def _handovers(port: int) -> tuple[float, float]:
+    """Return the median of a lock's hand-overs in ms, and the watch events of each."""
+    times, events = await locks.measure(f"127.0.0.1:{port}", CONTENDERS)
+    return statistics.median(times), events
 
 
 def _run(client: str, load: str, port: int, seconds: float) -> float:
@@ -65,4 +79,9 @@ def _table(samples: dict[tuple[str, str], list[float]]) -> Table:
         table.add(ratio >= floor, NAMES[load], f"{theirs:,.0f}/s", f"{ours:,.0f}/s", f"{ratio:.2f}", f"{floor:.1f}")
     took = statistics.median(samples["watches", "corral"])
     table.add(took <= WATCHES_S_MAX, f"{WATCHES:,} watches again", "", f"{took:.2f} s", "", f"{WATCHES_S_MAX:.1f} s")
+    took_ms = statistics.median(samples["lock ms", "corral"])
+    events = max(samples["lock events", "corral"])
+    name = f"hand-over of a lock, {CONTENDERS} contenders"
+    table.add(took_ms <= HANDOVER_MS_MAX, name, "", f"{took_ms:.2f} ms", "", f"{HANDOVER_MS_MAX:.1f} ms")
+    table.add(events <= 1.0, "watch events each", "", f"{events:.2f}", "", "1")
     return table

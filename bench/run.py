@@ -32,7 +32,7 @@ def main() -> int:
         if set(chosen.only) != {"clients"}:
             require_apache()
             tools.build()
-        if chosen.compiled is not None:
+        if chosen.compiled is not None and "loads" in chosen.only:
             require_build(chosen.compiled)
         if "herd" in chosen.only:
             herds.require_files(chosen.herds)

@@ -84,6 +84,7 @@ class Server:
             "clientPortAddress": "127.0.0.1",
             "maxClientCnxns": 0,
             "admin.enableServer": "false",
+            "4lw.commands.whitelist": "mntr",
         }
         (self._dir / "data").mkdir()
         self._config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
