@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ FLOORS = {
 BYTES = 100
 WARM_UP = "mix90 16 8"
 WARM_UP_S = 4.0
+SETTLE_S = 0.5
 
 Sample = dict[str, Any]
 
@@ -33,18 +36,24 @@ Sample = dict[str, Any]
 def measure(chosen: list[str], seconds: float, rounds: int, build: Path | None = None) -> Table:
     """Run the chosen loads. Each round starts all servers afresh; figures are medians of the rounds.
 
-    build: the directory of a compiled build to measure as well.
+    All servers run, and each load goes to one after the other: a machine that others use as well is quicker at one time
+    than at another, and so each is compared with what was measured seconds before or after. build: the directory of a
+    compiled build to measure as well.
     """
     kinds = KINDS if build is None else (*KINDS, COMPILED)
     samples: dict[tuple[str, str], list[Sample]] = {(load, kind): [] for load in chosen for kind in kinds}
     for turn in range(rounds):
-        for kind in kinds if turn % 2 == 0 else kinds[::-1]:
-            with Server(kind, build) as server:
+        with ExitStack() as stack:
+            servers = [stack.enter_context(Server(kind, build)) for kind in kinds]
+            for server in servers:
                 _run(server, WARM_UP, min(seconds, WARM_UP_S))
-                for load in chosen:
+            for load in chosen:
+                for server in servers if turn % 2 == 0 else servers[::-1]:
+                    # The one before may have a snapshot to finish.
+                    time.sleep(SETTLE_S)
                     sample = _run(server, load, seconds)
-                    samples[load, kind].append(sample)
-                    print(f"  round {turn + 1}  {kind:8}  {load:12}  {sample['ops_s']:>9,.0f}/s", flush=True)
+                    samples[load, server.kind].append(sample)
+                    print(f"  round {turn + 1}  {server.kind:8}  {load:12}  {sample['ops_s']:>9,.0f}/s", flush=True)
     return _table(chosen, samples, build is not None)
 
 

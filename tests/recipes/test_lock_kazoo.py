@@ -16,6 +16,7 @@ import corral
 from corral.recipes.lease import NonBlockingLease
 from corral.recipes.lock import Lock, Style
 from corral.recipes.rwlock import ReadWriteLock
+from corral.recipes.semaphore import LimitDiffers, Semaphore
 
 kazoo_client = pytest.importorskip("kazoo.client")
 
@@ -116,5 +117,53 @@ def test_leases_of_kazoo(hosts: str, path: str, kazoo: kazoo_client.KazooClient)
             assert not await NonBlockingLease(zk, path, hour, identifier="ours").obtain()
             assert await NonBlockingLease(zk, f"{path}-2", hour, identifier="ours").obtain()
             assert not await asyncio.to_thread(lambda: bool(kazoo.NonBlockingLease(f"{path}-2", hour, "theirs")))
+
+    run(main())
+
+
+def test_leases_of_both_count(hosts: str, path: str, kazoo: kazoo_client.KazooClient) -> None:
+    """Neither takes a lease beyond the limit, and who waits gets one when the other gives it back."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            ours = Semaphore(zk, path, limit=2, style="kazoo", identifier=b"ours")
+            theirs = [kazoo.Semaphore(path, "theirs", max_leases=2) for _ in range(2)]
+            held = await ours.acquire()
+            assert await asyncio.to_thread(theirs[0].acquire)
+            assert await ours.try_acquire() is None
+            assert not await asyncio.to_thread(theirs[1].acquire, blocking=False)
+            assert sorted(theirs[0].lease_holders()) == ["ours", "theirs"]
+            assert [each.identifier for each in await ours.holders()] == [b"ours", b"theirs"]
+
+            waiting = asyncio.create_task(asyncio.to_thread(theirs[1].acquire, timeout=10))
+            await until_children(zk, f"{path}-__lock__", 1)
+            await held.release()
+            assert await waiting
+
+            second = asyncio.create_task(ours.acquire(timeout=10))
+            await until_children(zk, f"{path}-__lock__", 1)
+            await asyncio.to_thread(theirs[0].release)
+            held = await second
+            assert held.is_held
+            await held.release()
+            await asyncio.to_thread(theirs[1].release)
+            assert await ours.holders() == []
+
+    run(main())
+
+
+def test_a_limit_of_kazoo_is_taken_and_defended(hosts: str, path: str, kazoo: kazoo_client.KazooClient) -> None:
+    """The limit stands where kazoo has it, for either side to see."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            theirs = kazoo.Semaphore(path, max_leases=3)
+            assert await asyncio.to_thread(theirs.acquire)
+            assert await Semaphore(zk, path, style="kazoo").limit() == 3
+            with pytest.raises(LimitDiffers, match="3"):
+                await Semaphore(zk, path, limit=4, style="kazoo").acquire(timeout=10)
+            await asyncio.to_thread(theirs.release)
+            with pytest.raises(ValueError, match="Inconsistent"):
+                await asyncio.to_thread(kazoo.Semaphore(path, max_leases=5).acquire)
 
     run(main())

@@ -6,7 +6,8 @@
 
 The limit stands in the semaphore's own node as digits, so that all clients have the same one. The nodes are Curator's:
 who is next in line at `<path>/locks` puts its leases into `<path>/leases`, and waits there until no more are there than
-the limit. Other children are strangers and do not count.
+the limit. Other children are strangers and do not count. kazoo's are the semaphore's own children, all of which count, and
+its line is at `<path>-__lock__`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 from corral.base.errors import BadVersion, NodeExists, NoNode
 from corral.client.aio import AsyncClient
@@ -31,6 +32,8 @@ from corral.recipes.lock import RELEASE_S, Waiting
 from corral.wire.data import ACL
 
 T = TypeVar("T")
+Style = Literal["curator", "kazoo"]
+"""Whom a path is shared with."""
 _MARKERS: Final = (sequence.LEASE,)
 
 
@@ -42,14 +45,17 @@ class Semaphore:
     """A semaphore at `path`, which is made if it is missing.
 
     limit: how many leases there may be; it must be what the server has, and becomes it if the server has none. None:
-    what the server has. identifier: the data of our leases, for others to see. cancel_on_loss: whether `async with`
-    ends its block with HoldLost when the lease is lost. acl: of the nodes, and of parents that are made.
+    what the server has. identifier: the data of our leases, for others to see. style: whose nodes they are; all clients
+    of one path need the same. cancel_on_loss: whether `async with` ends its block with HoldLost when the lease is lost.
+    acl: of the nodes, and of parents that are made.
     """
 
     def __init__(
         self, zk: AsyncClient, path: str, *, limit: int | None = None, identifier: bytes = b"",
-        cancel_on_loss: bool = True, acl: Sequence[ACL] | None = None,
+        style: Style = "curator", cancel_on_loss: bool = True, acl: Sequence[ACL] | None = None,
     ) -> None:  # fmt: skip
+        if style not in get_args(Style):
+            raise ValueError(f"style {style!r}: must be one of {', '.join(get_args(Style))}")
         if limit is not None and limit < 0:
             raise ValueError(f"limit {limit}: must not be negative")
         self._zk = zk
@@ -59,8 +65,9 @@ class Semaphore:
         self._cancel_on_loss = cancel_on_loss
         self._acl = acl
         base = path.rstrip("/")
-        self._locks = f"{base}/locks"
-        self._leases = f"{base}/leases"
+        self._is_kazoo = style == "kazoo"
+        self._locks = f"{path}-__lock__" if self._is_kazoo else f"{base}/locks"
+        self._leases = path if self._is_kazoo else f"{base}/leases"
         self._blocks: Blocks[Guard] = Blocks()
 
     async def acquire(self, count: int = 1, timeout: float | None = None) -> Held:
@@ -122,13 +129,14 @@ class Semaphore:
         except NoNode:
             return []
         found = []
-        for each in sequence.in_order(names, _MARKERS):
+        for name in self._among(names):
+            path = f"{self._leases.rstrip('/')}/{name}"
             try:
-                data, stat = await self._zk.get(f"{self._leases}/{each.name}")
+                data, stat = await self._zk.get(path)
             except NoNode:
                 continue
-            found.append(Waiting(f"{self._leases}/{each.name}", data, each.marker, stat.czxid))
-        return found
+            found.append(Waiting(path, data, sequence.LEASE, stat.czxid))
+        return sorted(found, key=lambda each: each.czxid)
 
     async def run(self, work: Callable[[Held], Awaitable[T]]) -> T:
         """Wait for a lease, await `work(held)`, release; see `Lock.run`."""
@@ -151,6 +159,10 @@ class Semaphore:
 
     # Inside.
 
+    def _among(self, names: Sequence[str]) -> list[str]:
+        """Return the leases among some nodes' names, the oldest first as far as names tell."""
+        return list(names) if self._is_kazoo else [each.name for each in sequence.in_order(names, _MARKERS)]
+
     async def _make(self, limit: int) -> None:
         await make_parents(self._zk, self.path, self._acl)
         try:
@@ -165,7 +177,10 @@ class Semaphore:
                 await self.limit()
             except (ConnectionLoss, SessionLost):
                 continue
-            turn = Contender(self._zk, self._locks, (sequence.LOCK,), self.identifier, self._acl)
+            marker = sequence.KAZOO_LOCK if self._is_kazoo else sequence.LOCK
+            turn = Contender(
+                self._zk, self._locks, (marker,), self.identifier, self._acl, is_hex=self._is_kazoo
+            )  # fmt: skip
             first = await Place(self._zk, turn, before_writer, self.identifier).take(wait=wait)
             if first is None:
                 return None
@@ -209,7 +224,7 @@ class Semaphore:
                 if wake.is_set():
                     # Something happened since the server answered, maybe to our own leases.
                     continue
-                if len(sequence.in_order(names, _MARKERS)) <= _read(self.path, data):
+                if len(self._among(names)) <= _read(self.path, data):
                     box.append(Held(self._zk, leases, self.identifier, on_event))
                     return box[0], True
                 if not wait:
