@@ -8,6 +8,7 @@ from typing import Any
 
 from corral.client.calls import Calls
 from corral.client.effects import Call, StateChanged
+from corral.client.exchange import Sasl
 from corral.client.hosts import Host, HostRound
 from corral.client.session import Session
 from corral.client.values import State
@@ -25,9 +26,9 @@ calls = Calls(0)
 class Driver:
     """A session, the time, and what it has said since the last look."""
 
-    def __init__(self, servers: int = 3, *, read_only: bool = False) -> None:
+    def __init__(self, servers: int = 3, *, read_only: bool = False, sasl: Sasl | None = None) -> None:
         hosts = tuple(Host(f"s{number}", 2181) for number in range(servers))
-        self.session = Session(HostRound(hosts, random.Random(1)), TIMEOUT, read_only)
+        self.session = Session(HostRound(hosts, random.Random(1)), TIMEOUT, read_only, sasl)
         self.now = 100_000
         self.session.start(self.now)
 

@@ -22,14 +22,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
-from corral.base.errors import BadArguments, MarshallingError, NodeExists, NoNode, NotEmpty, NoWatcher, ZooKeeperError
+from corral.base.errors import (
+    AuthFailed,
+    BadArguments,
+    CorralError,
+    MarshallingError,
+    NodeExists,
+    NoNode,
+    NotEmpty,
+    NoWatcher,
+    ZooKeeperError,
+)
 from corral.base.log import to_logging
 from corral.base.paths import parent_of, validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
 from corral.client.catchup import catch_up
-from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, close_call, complete, nothing
+from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, Step, close_call, complete, nothing
 from corral.client.errors import ClientClosed, ClientError, RequestTimeout, RequestTooLarge, WrongProcess
+from corral.client.exchange import Sasl
 from corral.client.hosts import HostRound, parse_connect_string
 from corral.client.session import Session
 from corral.client.streams import EventStream, StateStream
@@ -67,7 +78,8 @@ class AsyncClient:
     connection. request_bytes_max: no larger request is sent; keep it at the servers' jute.maxbuffer. ssl_context: for
     TLS. connect_timeout: seconds that `start` waits for a session, None for ever. seed: of everything that is drawn by
     chance. log: a structlog logger; the standard library's `corral.client` unless given. observer: is shown every
-    request and state; see `corral.client.telemetry`.
+    request and state; see `corral.client.telemetry`. sasl: how to authenticate by SASL on every connection, before
+    anything else is asked there; see `corral.client.sasl`.
     """
 
     # What a client of another kind has another of.
@@ -78,7 +90,7 @@ class AsyncClient:
         self, hosts: str, *, session_timeout_ms: int = 10_000, read_only: bool = False,
         auth: Sequence[tuple[str, bytes]] = (), request_bytes_max: int = JUTE_MAXBUFFER,
         ssl_context: ssl.SSLContext | None = None, connect_timeout: float | None = 15.0, seed: int | None = None,
-        log: Any = None, observer: Observer | None = None,
+        log: Any = None, observer: Observer | None = None, sasl: Sasl | None = None,
     ) -> None:  # fmt: skip
         where = parse_connect_string(hosts)
         if session_timeout_ms <= 0:
@@ -86,7 +98,7 @@ class AsyncClient:
         self.chroot = where.chroot
         self._chroot = where.chroot.encode()
         self._rng = random.Random(seed)
-        self._session = self._make_session(HostRound(where.hosts, self._rng), session_timeout_ms, read_only)
+        self._session = self._make_session(HostRound(where.hosts, self._rng), session_timeout_ms, read_only, sasl)
         self._auth = list(auth)
         self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
         self._ssl = ssl_context
@@ -111,7 +123,7 @@ class AsyncClient:
     # Its life.
 
     async def start(self) -> Self:
-        """Connect. Raises RequestTimeout if no server grants a session in time."""
+        """Connect. Raises RequestTimeout if no server grants a session in time, AuthFailed if it refuses SASL."""
         if not self._is_started:
             self._is_started = True
             self._loop = asyncio.get_running_loop()
@@ -226,7 +238,7 @@ class AsyncClient:
         return StateStream(self)
 
     async def wait_for(self, *states: State, timeout: float | None = None) -> State:
-        """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed."""
+        """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed, AuthFailed."""
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
 
         def look(state: State) -> None:
@@ -235,7 +247,7 @@ class AsyncClient:
             if state in states:
                 future.set_result(state)
             elif state is State.CLOSED:
-                future.set_exception(ClientClosed(self._session.why or "the client is closed"))
+                future.set_exception(self._ended_with())
 
         forget = self.on_state(look)
         try:
@@ -250,6 +262,15 @@ class AsyncClient:
             ) from error
         finally:
             forget()
+
+    def _ended_with(self) -> CorralError:
+        """Return why the client is closed, to be raised."""
+        why = self._session.why or "the client is closed"
+        if not isinstance(self._session.error, AuthFailed):
+            return ClientClosed(why)
+        error = AuthFailed(why)
+        error.__cause__ = self._session.error.__cause__
+        return error
 
     # Reading.
 
@@ -598,6 +619,8 @@ class AsyncClient:
                     self._changed(effect.state)
                 elif type(effect) is Connect:
                     self._transport.connect(effect)
+                elif type(effect) is Step:
+                    self._transport.step(effect)
                 elif type(effect) is Disconnect:
                     self._transport.disconnect()
                     self.log.debug("disconnected", why=effect.why, server=self.server)
@@ -642,6 +665,8 @@ class AsyncClient:
             # After a mere pause, what happened comes over the connection that is still there.
             if seen and staying and self._session.connections != self._seen_over:
                 self.spawn(self._catch_up(seen, staying))
+        elif isinstance(self._session.error, AuthFailed):
+            self.log.warning("authentication failed", server=self.server, why=self._session.why)
         if self._observer is not None:
             self._observer.changed(state)
         for listener in list(self._state_listeners):

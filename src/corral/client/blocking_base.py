@@ -100,7 +100,7 @@ class BlockingClient:
         self._listeners: Listeners | None = None
 
     def start(self) -> Self:
-        """Connect. Raises RequestTimeout if no server grants a session in time."""
+        """Connect. Raises RequestTimeout if no server grants a session in time, AuthFailed if it refuses SASL."""
         if self._portal is None:
             self._portal = Portal("corral-client")
             self._listeners = Listeners(self._zk.log)
@@ -197,7 +197,7 @@ class BlockingClient:
         return lambda: self._call(forget)
 
     def wait_for(self, *states: State, timeout: float | None = None) -> State:
-        """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed."""
+        """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed, AuthFailed."""
         assert self._portal is not None
         state: State = self._portal.call(None, self._zk.wait_for, *states, timeout=timeout)
         return state

@@ -7,6 +7,7 @@ from typing import Any
 
 from corral.base.errors import NoNode
 from corral.base.records import record
+from corral.client.exchange import Exchange
 from corral.client.hosts import Host
 from corral.client.values import EventType, State
 from corral.client.watches import Listener
@@ -76,7 +77,15 @@ class Disconnect:
     why: str
 
 
-Effect = Call | StateChanged | Fire | Connect | Disconnect
+@record
+class Step:
+    """A mechanism of SASL has to answer a challenge, None to begin with; `Session.stepped` takes the answer."""
+
+    exchange: Exchange
+    challenge: bytes | None
+
+
+Effect = Call | StateChanged | Fire | Connect | Disconnect | Step
 
 
 def complete(call: Call) -> None:

@@ -4,9 +4,9 @@ The shell hands in what happens (`opened`, `received`, `closed`, `failed`, `tick
 milliseconds, by a clock that goes on while the machine sleeps; it takes the bytes to send (`take_output`) and the
 `effects`, in order. The state machine:
 
-    CONNECTING --hello--> CONNECTED | READ_ONLY
+    CONNECTING --hello, and SASL if wanted--> CONNECTED | READ_ONLY
     CONNECTED  --connection gone, silent for 2/3 of the timeout, or paused so long--> SUSPENDED
-    SUSPENDED  --hello, or an answer to what was sent after the pause--> CONNECTED | READ_ONLY
+    SUSPENDED  --the same, or an answer to what was sent after the pause--> CONNECTED | READ_ONLY
     any        --unanswered for the whole timeout, or the server says so--> LOST --new session--> CONNECTED
     any        --closed, or credentials refused--> CLOSED
 
@@ -24,8 +24,9 @@ from collections import deque
 from typing import Final
 
 from corral.base.errors import AuthFailed, CorralError, Outcome, SessionExpired, WireError
-from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, StateChanged
+from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, StateChanged, Step
 from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, error_of
+from corral.client.exchange import Exchange, Sasl
 from corral.client.hosts import Host, HostRound
 from corral.client.values import EventType, State
 from corral.client.watches import Listener, WatchTable
@@ -33,6 +34,7 @@ from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, Watc
 from corral.wire.opcodes import (
     AUTH,
     PING,
+    SASL,
     XID_AUTH,
     XID_NOTIFICATION,
     XID_PING,
@@ -61,13 +63,15 @@ class Session:
 
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
     last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
-    was lost or the client was closed. connections: how many there have been.
+    was lost or the client was closed. error: what the client was closed with. connections: how many there have been.
+    sasl: how it authenticates on every connection, before anything else of the session is sent.
     """
 
-    def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False) -> None:
+    def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False, sasl: Sasl | None = None) -> None:
         self._hosts = hosts
         self._asked_ms = timeout_ms
         self._read_only = read_only
+        self._sasl = sasl
         self.timeout = timeout_ms
         self.state = State.CONNECTING
         self.id = 0
@@ -77,6 +81,7 @@ class Session:
         self.sent_at = 0
         self.server: Host | None = None
         self.why = ""
+        self.error: CorralError | None = None
         self.connections = 0
         self.watches = WatchTable()
         self.effects: list[Effect] = []
@@ -97,6 +102,7 @@ class Session:
         self._is_paused = False
         self._is_proven = False
         self._closing: Call | None = None
+        self._exchange: Exchange | None = None
         self._rest: list[bytes] = []
         self._have = 0
         self._need = 0
@@ -218,8 +224,10 @@ class Session:
                     break
                 if self._is_up:
                     self._take(data, at, stop, now)
-                else:
+                elif self._exchange is None:
                     self._hello(data, at + 4, stop, now)
+                else:
+                    self._challenged(self._exchange, data, at, stop)
                 at = stop
         except (ProtocolError, WireError, struct.error, ValueError) as error:
             self._break(f"the server's answer cannot be read: {error}", now)
@@ -229,13 +237,29 @@ class Session:
             self._have = end - at
             self._need = 4 + _unpack_int(data, at)[0] if self._have >= 4 else 4
 
+    def stepped(self, exchange: Exchange, token: bytes | None, error: Exception | None, now: int) -> None:
+        """Go on with what a mechanism of SASL has answered to a Step, or with its error."""
+        if exchange is not self._exchange or self._judge(now):
+            # That connection is gone.
+            return
+        if error is not None:
+            self._finish(exchange.broken(error))
+            return
+        body = exchange.request(token)
+        if body is None:
+            self._establish()
+            return
+        exchange.xid = self._xid = self._xid + 1 if self._xid < XID_MAX else 1
+        self._out.append(_frame(exchange.xid, SASL, body))
+
     def tick(self, now: int) -> None:
         """Do what is due: heartbeats, and giving up on a server or on the session."""
         if self.state is State.CLOSED:
             return
         if not self._is_up:
             if not self._judge(now) and self._is_open and now - self._hello_at >= self._attempt_ms():
-                self._break("the server does not answer the hello", now)
+                what = "answer the hello" if self._exchange is None else "end the SASL exchange in time"
+                self._break(f"the server does not {what}", now)
             return
         silent = now - self.heard_at
         if 3 * silent >= 2 * self.timeout:
@@ -432,12 +456,40 @@ class Session:
         self.id = hello.session_id
         self.password = hello.passwd or NO_PASSWORD
         self.timeout = hello.timeout
-        self._is_up = True
         self._is_paused = False
         self._ping_sent_at = 0
         self.heard_at = self._hello_at
         self._connected_as = State.READ_ONLY if at < stop and data[at] else State.CONNECTED
         self._is_proven = False
+        if self._sasl is None:
+            self._establish()
+            return
+        assert self.server is not None
+        self._exchange = Exchange(self._sasl, self.server)
+        self.effects.append(Step(self._exchange, None))
+
+    def _challenged(self, exchange: Exchange, data: bytes, at: int, stop: int) -> None:
+        """Take the answer to a token; a server has nothing else to say before the end of the exchange."""
+        _, xid, _, err = _unpack_head(data, at)
+        if not exchange.xid or xid != exchange.xid:
+            raise ProtocolError(f"expected SASL reply {exchange.xid}, got {xid}")
+        try:
+            challenge = exchange.challenge(err, data, at + 20, stop)
+        except AuthFailed as error:
+            self._finish(error)
+            return
+        # Nothing was sent behind that token.
+        self.heard_at = self.sent_at
+        exchange.xid = 0
+        if challenge is None:
+            self._establish()
+        else:
+            self.effects.append(Step(exchange, challenge))
+
+    def _establish(self) -> None:
+        """Begin what requests can be sent in, with all that has to be said before them."""
+        self._is_up = True
+        self._exchange = None
         for packet in self._auth:
             self._out.append(_frame(XID_AUTH, AUTH, packet))
         waiting, self._waiting = self._waiting, deque()
@@ -518,6 +570,7 @@ class Session:
 
     def _hang_up(self) -> None:
         self._is_open = self._is_up = self._is_paused = False
+        self._exchange = None
         self._out.clear()
         self._rest = []
         self._ping_sent_at = 0
@@ -540,6 +593,7 @@ class Session:
     def _finish(self, error: CorralError) -> None:
         """Close for good."""
         closing, self._closing = self._closing, None
+        self.error = error
         self.why = str(error)
         self.effects.append(Disconnect(str(error)))
         self._hang_up()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from corral.client.effects import Connect
+from corral.client.effects import Connect, Step
 from corral.client.hosts import Host
 from corral.client.session import NEVER, Session
 
@@ -124,6 +125,28 @@ class Transport:
             lambda: Link(self), host.name, host.port, ssl=self._ssl, server_hostname=name
         )
 
+    def step(self, effect: Step) -> None:
+        """Have a mechanism of SASL answer, and tell the session what.
+
+        One that may wait does so on a thread of its own, which nobody waits for: who closes the client need not.
+        """
+        if effect.exchange.may_block:
+            threading.Thread(target=self._step_beside, args=(effect,), name="corral-sasl", daemon=True).start()
+        else:
+            self._loop.call_soon(self._stepped, effect, *_answer(effect))
+
+    def _step_beside(self, effect: Step) -> None:
+        token, error = _answer(effect)
+        try:
+            self._loop.call_soon_threadsafe(self._stepped, effect, token, error)
+        except RuntimeError:
+            # The loop is closed.
+            pass
+
+    def _stepped(self, effect: Step, token: bytes | None, error: Exception | None) -> None:
+        self.session.stepped(effect.exchange, token, error, self.clock())
+        self._settle()
+
     # Coming in.
 
     def made(self, link: Link, transport: Any) -> None:
@@ -185,3 +208,10 @@ class Transport:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _answer(effect: Step) -> tuple[bytes | None, Exception | None]:
+    try:
+        return effect.exchange.step(effect.challenge), None
+    except Exception as error:  # noqa: BLE001  # Libraries raise what they like; the session makes AuthFailed of it.
+        return None, error
