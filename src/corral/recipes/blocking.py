@@ -60,6 +60,7 @@ from corral.recipes.persistent_node import NodeState
 from corral.recipes.queue import Claimed, QueueForm
 from corral.recipes.registration import RegistrationState
 from corral.recipes.rwlock import ReadWriteStyle
+from corral.recipes.semaphore import SemaphoreStyle
 from corral.recipes.service_instance import ServiceInstance
 from corral.recipes.shared_value import Versioned
 from corral.wire.data import ACL
@@ -350,6 +351,7 @@ class Semaphore(Recipe):
         *,
         limit: int | None = None,
         identifier: bytes = b"",
+        style: SemaphoreStyle = "curator",
         cancel_on_loss: bool = True,
         acl: Sequence[ACL] | None = None,
     ) -> None:
@@ -360,6 +362,7 @@ class Semaphore(Recipe):
             path,
             limit=limit,
             identifier=identifier,
+            style=style,
             cancel_on_loss=cancel_on_loss,
             acl=acl,
         )

@@ -6,8 +6,8 @@
 
 The limit stands in the semaphore's own node as digits, so that all clients have the same one. The nodes are Curator's:
 who is next in line at `<path>/locks` puts its leases into `<path>/leases`, and waits there until no more are there than
-the limit. Other children are strangers and do not count. kazoo's are the semaphore's own children, all of which count, and
-its line is at `<path>-__lock__`.
+the limit. Other children are strangers and do not count. kazoo's leases are the semaphore's own children, all of which
+count, and its line is at `<path>-__lock__`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from corral.recipes.lock import RELEASE_S, Waiting
 from corral.wire.data import ACL
 
 T = TypeVar("T")
-Style = Literal["curator", "kazoo"]
+SemaphoreStyle = Literal["curator", "kazoo"]
 """Whom a path is shared with."""
 _MARKERS: Final = (sequence.LEASE,)
 
@@ -52,10 +52,10 @@ class Semaphore:
 
     def __init__(
         self, zk: AsyncClient, path: str, *, limit: int | None = None, identifier: bytes = b"",
-        style: Style = "curator", cancel_on_loss: bool = True, acl: Sequence[ACL] | None = None,
+        style: SemaphoreStyle = "curator", cancel_on_loss: bool = True, acl: Sequence[ACL] | None = None,
     ) -> None:  # fmt: skip
-        if style not in get_args(Style):
-            raise ValueError(f"style {style!r}: must be one of {', '.join(get_args(Style))}")
+        if style not in get_args(SemaphoreStyle):
+            raise ValueError(f"style {style!r}: must be one of {', '.join(get_args(SemaphoreStyle))}")
         if limit is not None and limit < 0:
             raise ValueError(f"limit {limit}: must not be negative")
         self._zk = zk
