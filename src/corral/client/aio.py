@@ -28,7 +28,18 @@ from corral.base.paths import parent_of, validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
 from corral.client.catchup import catch_up
-from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, close_call, complete, nothing
+from corral.client.effects import (
+    Call,
+    Connect,
+    Disconnect,
+    Fire,
+    Probe,
+    Refused,
+    StateChanged,
+    close_call,
+    complete,
+    nothing,
+)
 from corral.client.errors import ClientClosed, ClientError, RequestTimeout, RequestTooLarge, WrongProcess
 from corral.client.hosts import HostRound, parse_connect_string
 from corral.client.session import Session
@@ -111,7 +122,7 @@ class AsyncClient:
     # Its life.
 
     async def start(self) -> Self:
-        """Connect. Raises RequestTimeout if no server grants a session in time."""
+        """Connect. Raises RequestTimeout if no server grants a session in time, TlsFailed if none is to over TLS."""
         if not self._is_started:
             self._is_started = True
             self._loop = asyncio.get_running_loop()
@@ -235,7 +246,7 @@ class AsyncClient:
             if state in states:
                 future.set_result(state)
             elif state is State.CLOSED:
-                future.set_exception(ClientClosed(self._session.why or "the client is closed"))
+                future.set_exception(self._session.ended())
 
         forget = self.on_state(look)
         try:
@@ -598,6 +609,10 @@ class AsyncClient:
                     self._changed(effect.state)
                 elif type(effect) is Connect:
                     self._transport.connect(effect)
+                elif type(effect) is Probe:
+                    self._transport.probe(effect)
+                elif type(effect) is Refused:
+                    self.log.warning("no connection over TLS", server=str(effect.host), why=effect.why)
                 elif type(effect) is Disconnect:
                     self._transport.disconnect()
                     self.log.debug("disconnected", why=effect.why, server=self.server)

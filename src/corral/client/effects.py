@@ -76,7 +76,23 @@ class Disconnect:
     why: str
 
 
-Effect = Call | StateChanged | Fire | Connect | Disconnect
+@record
+class Probe:
+    """Ask a server, over a connection of its own, whether it has a quorum; give up after `timeout_ms`."""
+
+    host: Host
+    timeout_ms: int
+
+
+@record
+class Refused:
+    """Tell that a server and this client cannot agree on TLS: news, not told before."""
+
+    host: Host
+    why: str
+
+
+Effect = Call | StateChanged | Fire | Connect | Disconnect | Probe | Refused
 
 
 def complete(call: Call) -> None:
