@@ -6,11 +6,12 @@ import asyncio
 import os
 import struct
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import uvloop
+from tests.support.badserver import BadServer, frame
 from tests.support.clients import Style
 from tests.support.loops import run, until
 
@@ -21,48 +22,6 @@ from corral.client.errors import BadConnectString, ConnectionLoss, RequestTimeou
 HELLO = struct.pack(">iiiqi", 37, 0, 4000, 0x1234, 16) + bytes(17)
 REFUSAL = struct.pack(">iiiqi", 37, 0, 0, 0, 16) + bytes(17)
 STAT = bytes(68)
-
-
-class BadServer:
-    """Listens on 127.0.0.1 and treats each connection with `behaviour(reader, writer)`; used as `async with`.
-
-    taken: how many connections there have been; open: how many are.
-    """
-
-    def __init__(self, behaviour: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
-        self._behaviour = behaviour
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.taken = self.open = 0
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.hosts = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.taken += 1
-        self.open += 1
-        try:
-            await self._behaviour(reader, writer)
-        except (asyncio.IncompleteReadError, OSError):
-            pass
-        finally:
-            self.open -= 1
-            self._tasks.discard(task)
-            writer.transport.abort()
-
-
-async def frame(reader: asyncio.StreamReader) -> bytes:
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
 
 
 def reply(xid: int, body: bytes) -> bytes:
