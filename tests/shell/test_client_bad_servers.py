@@ -198,3 +198,23 @@ def test_a_server_that_closes_after_each_packet_is_not_stormed() -> None:
 def test_malformed_connect_strings_are_refused_by_value(make: Any, text: Any, why: str) -> None:
     with pytest.raises(BadConnectString, match=why):
         make(text)
+
+
+def test_a_server_that_grants_much_less_than_was_asked_for_gets_its_heartbeats(style: Style) -> None:
+    """The timer was set for the hello, by the timeout asked for, and is to be set anew by the one granted."""
+    xids: list[int] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await frame(reader)
+        writer.write(HELLO)
+        while True:
+            xids.append(struct.unpack_from(">i", await frame(reader))[0])
+            writer.write(struct.pack(">iiqi", 16, xids[-1], 1, 0))
+
+    async def main() -> None:
+        async with BadServer(behave) as server, style.open(server.hosts, session_timeout_ms=120_000) as zk:
+            assert zk.timeout_ms == 4000
+            await until(lambda: xids[:1] == [-2])
+            assert zk.session_id == 0x1234
+
+    run(main())

@@ -76,7 +76,8 @@ def test_a_client_without_a_quorum_goes_where_one_is(is_secure: bool, tmp_path: 
         lonely, other = Scripted(False), Scripted(None)
         async with BadServer(lonely.behave) as first, BadServer(other.behave) as second:
             with behind(is_secure, tmp_path, first, second) as (hosts, options):
-                async with style.open(hosts, read_only=True, session_timeout_ms=4000, **options) as zk:
+                # By so long a timeout, one asked for, nobody would be asked in time.
+                async with style.open(hosts, read_only=True, session_timeout_ms=120_000, **options) as zk:
                     assert zk.state is State.READ_ONLY
                     await until(lambda: other.asked >= 1 and lonely.asked >= 1)
                     assert zk.state is State.READ_ONLY

@@ -657,6 +657,8 @@ class AsyncClient:
             # After a mere pause, what happened comes over the connection that is still there.
             if seen and staying and self._session.connections != self._seen_over:
                 self.spawn(self._catch_up(seen, staying))
+        # What was due while there was no session may be due sooner with one, or without a quorum.
+        self._transport.keep_time()
         if self._observer is not None:
             self._observer.changed(state)
         for listener in list(self._state_listeners):

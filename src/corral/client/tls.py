@@ -40,13 +40,8 @@ def context(
     """
     if cert is None and (key is not None or password is not None):
         raise BadCertificate("a private key was given, but no certificate to go with it: give cert, too")
-    made = ssl.create_default_context()
+    made = _trusting(ca)
     made.check_hostname = check_hostname
-    if ca is not None:
-        # Those of the system are not meant then.
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        made.check_hostname = check_hostname
-        _load_authorities(made, ca)
     if cert is not None:
         _load_certificate(made, cert, key, password)
     return made
@@ -86,11 +81,14 @@ def _spoken(reason: str) -> str:
     return reason.lower().replace("_", " ")
 
 
-def _load_authorities(made: ssl.SSLContext, ca: Location) -> None:
-    _read(ca, "ca")
+def _trusting(ca: Location | None) -> ssl.SSLContext:
+    if ca is not None:
+        _read(ca, "ca")
     try:
-        made.load_verify_locations(cafile=ca)
+        return ssl.create_default_context(cafile=ca)
     except (OSError, ValueError) as error:
+        if ca is None:
+            raise
         raise BadCertificate(f"ca {os.fspath(ca)!r}: {_unreadable(error, ca, 'certificate')}") from error
 
 
