@@ -212,9 +212,11 @@ def test_a_server_that_grants_much_less_than_was_asked_for_gets_its_heartbeats(s
             writer.write(struct.pack(">iiqi", 16, xids[-1], 1, 0))
 
     async def main() -> None:
-        async with BadServer(behave) as server, style.open(server.hosts, session_timeout_ms=120_000) as zk:
-            assert zk.timeout_ms == 4000
-            await until(lambda: xids[:1] == [-2])
-            assert zk.session_id == 0x1234
+        async with BadServer(behave) as server:
+            async with style.open(server.hosts, session_timeout_ms=120_000) as zk:
+                assert zk.timeout_ms == 4000
+                await until(lambda: xids[:1] == [-2])
+                assert zk.session_id == 0x1234
+            await until(lambda: server.open == 0)
 
     run(main())

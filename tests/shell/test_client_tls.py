@@ -51,7 +51,6 @@ class Secure(NamedTuple):
     kind: str
     port: int
     plain: int
-    cut: Any = None
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def serving(kind: str, files: Files, directory: Path, own: Issued, wants_certifi
             plain = int(embedded.connect_string.rpartition(":")[2])
             ca = files.authority.cert if wants_certificates else None
             proxy = stack.enter_context(TlsProxy(plain, own, ca))
-            yield Secure(kind, proxy.port, plain, proxy.cut)
+            yield Secure(kind, proxy.port, plain)
 
 
 @pytest.fixture(scope="module", params=["corral", APACHE])
@@ -259,21 +258,21 @@ def test_a_server_that_is_silent_in_the_handshake_is_given_up(files: Files, styl
     run(main())
 
 
-def test_a_session_goes_on_over_the_next_connection(files: Files, tmp_path: Path, style: Style) -> None:
-    async def main(server: Secure) -> None:
-        hosts = f"localhost:{server.port}"
+def test_a_session_goes_on_over_the_next_connection(secure: Secure, files: Files, style: Style) -> None:
+    async def main() -> None:
+        hosts = f"localhost:{secure.port}"
         async with style.open(hosts, session_timeout_ms=10_000, ssl_context=trusting(files)) as zk:
             states: list[State] = []
-            await style.ask(zk.create, "/here", ephemeral=True)
+            path = await style.ask(zk.create, "/here-", ephemeral=True, sequence=True)
             session = zk.session_id
-            await style.ask(zk.on_state, states.append) if style.is_blocking else zk.on_state(states.append)
-            server.cut()
+            zk.on_state(states.append)
+            inner = zk._zk if style.is_blocking else zk
+            inner._loop.call_soon_threadsafe(inner._transport._transport.abort)
             await until(lambda: states == [State.SUSPENDED, State.CONNECTED])
-            assert await style.ask(zk.exists, "/here") is not None
+            assert await style.ask(zk.exists, path) is not None
             assert zk.session_id == session
 
-    with serving("corral", files, tmp_path, files.server, False) as server:
-        run(main(server))
+    run(main())
 
 
 def test_a_client_refused_later_keeps_trying_and_is_told_once(files: Files) -> None:
