@@ -138,7 +138,7 @@ def test_apaches_ensemble_is_found_from_a_server_that_never_sees_it(tmp_path: Pa
                 with one:
                     await zk.wait_for(State.CONNECTED, timeout=90.0)
                     assert zk.session_id != alone
-                    await zk.create("/made", ephemeral=True)
+                    await zk.create("/made")
                     await until(lambda: [event.type for event in events] == [EventType.CREATED])
 
     run(main(), timeout=150.0)
