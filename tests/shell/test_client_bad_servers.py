@@ -6,11 +6,12 @@ import asyncio
 import os
 import struct
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import uvloop
+from tests.support.badserver import BadServer, frame
 from tests.support.clients import Style
 from tests.support.loops import run, until
 
@@ -21,48 +22,6 @@ from corral.client.errors import BadConnectString, ConnectionLoss, RequestTimeou
 HELLO = struct.pack(">iiiqi", 37, 0, 4000, 0x1234, 16) + bytes(17)
 REFUSAL = struct.pack(">iiiqi", 37, 0, 0, 0, 16) + bytes(17)
 STAT = bytes(68)
-
-
-class BadServer:
-    """Listens on 127.0.0.1 and treats each connection with `behaviour(reader, writer)`; used as `async with`.
-
-    taken: how many connections there have been; open: how many are.
-    """
-
-    def __init__(self, behaviour: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
-        self._behaviour = behaviour
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.taken = self.open = 0
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.hosts = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.taken += 1
-        self.open += 1
-        try:
-            await self._behaviour(reader, writer)
-        except (asyncio.IncompleteReadError, OSError):
-            pass
-        finally:
-            self.open -= 1
-            self._tasks.discard(task)
-            writer.transport.abort()
-
-
-async def frame(reader: asyncio.StreamReader) -> bytes:
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
 
 
 def reply(xid: int, body: bytes) -> bytes:
@@ -239,3 +198,25 @@ def test_a_server_that_closes_after_each_packet_is_not_stormed() -> None:
 def test_malformed_connect_strings_are_refused_by_value(make: Any, text: Any, why: str) -> None:
     with pytest.raises(BadConnectString, match=why):
         make(text)
+
+
+def test_a_server_that_grants_much_less_than_was_asked_for_gets_its_heartbeats(style: Style) -> None:
+    """The timer was set for the hello, by the timeout asked for, and is to be set anew by the one granted."""
+    xids: list[int] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await frame(reader)
+        writer.write(HELLO)
+        while True:
+            xids.append(struct.unpack_from(">i", await frame(reader))[0])
+            writer.write(struct.pack(">iiqi", 16, xids[-1], 1, 0))
+
+    async def main() -> None:
+        async with BadServer(behave) as server:
+            async with style.open(server.hosts, session_timeout_ms=120_000) as zk:
+                assert zk.timeout_ms == 4000
+                await until(lambda: xids[:1] == [-2])
+                assert zk.session_id == 0x1234
+            await until(lambda: server.open == 0)
+
+    run(main())

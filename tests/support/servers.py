@@ -22,7 +22,8 @@ APACHE_CLASSES = os.environ.get("ZK_LIB", "/etc/zookeeper/conf:/usr/share/java/z
 APACHE_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 APACHE_LOGGING = "/usr/share/java/slf4j-simple.jar"
 APACHE_ADMIN = "/usr/share/java/servlet-api.jar"
-"""What Debian's ZooKeeper lacks for a log and for the admin server; the project's own package has both."""
+APACHE_NETTY = "/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.jar"
+"""What Debian's ZooKeeper lacks for a log, the admin server and TLS; the project's own package has all of it."""
 START_S = 60.0
 # What Apache reads from the JVM's properties alone, and Corral from its file.
 JVM_ONLY = ("jute.", "znode.", "readonlymode.", "zookeeper.")
@@ -108,7 +109,7 @@ class Process:
     def launch(self, before: Sequence[str] = ()) -> None:
         """Start it without waiting."""
         if self.kind == "apache":
-            classes = ":".join((APACHE_CLASSES, *(APACHE_LOGGING, APACHE_ADMIN) * bool(self._java)))
+            classes = ":".join((APACHE_CLASSES, APACHE_NETTY, *(APACHE_LOGGING, APACHE_ADMIN) * bool(self._java)))
             options = ["-Xmx512m", "-Dzookeeper.root.logger=WARN,CONSOLE", *self._java, *self._properties]
             command = ["java", *options, "-cp", classes, APACHE_MAIN]
         else:

@@ -357,25 +357,6 @@ def test_a_server_without_a_quorum_makes_the_state_read_only_if_that_was_allowed
     assert strict.asked_flag == 0
 
 
-@pytest.mark.parametrize("is_known", [True, False])
-def test_from_a_server_without_a_quorum_to_one_with_it(is_known: bool) -> None:
-    """One that made the session itself has told nobody of it."""
-    driver = Driver(read_only=True)
-    driver.hello(read_only=True)
-    driver.session.closed("gone", driver.now)
-    driver.said()
-
-    asked = driver.hello() if is_known else driver.hello(session=0, timeout=0)
-
-    assert asked.session_id == 7
-    if is_known:
-        assert driver.states() == [State.CONNECTED]
-    else:
-        assert driver.states() == [State.LOST]
-        driver.hello(session=8)
-        assert driver.states() == [State.CONNECTED]
-
-
 def test_doubt_that_is_not_lifted_within_the_timeout_is_loss() -> None:
     driver = up()
     driver.now += 2 * TIMEOUT // 3 + 10

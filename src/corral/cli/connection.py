@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import click
 from corral.base.log import configure
 from corral.base.records import record
 from corral.cli.failures import UsageError
+from corral.client import tls
 from corral.client.aio import AsyncClient
 from corral.client.errors import RequestTimeout
 
@@ -31,9 +33,15 @@ class Connection:
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
+    key_password: str | None = None
+    uses_tls: bool = False
+    checks_hostname: bool = True
 
     async def open(self) -> AsyncClient:
-        """Return a connected client. Raises UsageError, BadConnectString, RequestTimeout, AuthFailed."""
+        """Return a connected client.
+
+        Raises UsageError, BadConnectString, BadCertificate, RequestTimeout, TlsFailed, AuthFailed.
+        """
         shown = [credentials(text) for text in self.auth]
         client = AsyncClient(
             self.servers,
@@ -60,19 +68,12 @@ class Connection:
 
     def at(self, servers: str) -> Connection:
         """Return the same, for other servers."""
-        rest = (self.timeout_s, self.session_timeout_ms, self.auth, self.read_only, self.ca, self.cert, self.key)
-        return Connection(servers, *rest)
+        return dataclasses.replace(self, servers=servers)
 
     def _ssl_context(self) -> ssl.SSLContext | None:
-        if self.ca is None and self.cert is None:
+        if not self.uses_tls and self.ca is None and self.cert is None and self.key is None:
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca)
-            if self.cert is not None:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(f"cannot read the certificates {self.ca or ''} {self.cert or ''}: {error}") from error
-        return context
+        return tls.context(self.ca, self.cert, self.key, self.key_password, self.checks_hostname)
 
 
 def credentials(text: str) -> tuple[str, bytes]:
@@ -94,9 +95,17 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Credentials, such as digest:user:password; may be repeated. The variable CORRAL_AUTH, where "
                           "other users of the machine do not see them."),
         click.option("--read-only", is_flag=True, help="A server without a quorum will do."),
-        click.option("--ca", metavar="FILE", help="Use TLS; certificates that servers are checked against."),
+        click.option("--tls", "uses_tls", is_flag=True,
+                     help="Use TLS, and check servers against the system's authorities unless --ca is given."),
+        click.option("--ca", metavar="FILE",
+                     help="Use TLS; the certificates of the authorities that servers are checked against, as PEM."),
         click.option("--cert", metavar="FILE", help="Use TLS; this client's certificate."),
         click.option("--key", metavar="FILE", help="The certificate's private key, if not in the same file."),
+        click.option("--key-password", metavar="PASSWORD", envvar="CORRAL_KEY_PASSWORD",
+                     help="The private key's password. The variable CORRAL_KEY_PASSWORD, where other users of the "
+                          "machine do not see it."),
+        click.option("--check-hostname/--no-check-hostname", "checks_hostname", default=True,
+                     help="Whether a server's certificate must be for the name that it is connected by."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -114,5 +123,5 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def connection_of(given: dict[str, Any]) -> Connection:
     """Take the connection's options out of a command's arguments."""
-    names = ("servers", "timeout_s", "session_timeout_ms", "auth", "read_only", "ca", "cert", "key")
+    names = [field.name for field in dataclasses.fields(Connection)]
     return Connection(**{name: given.pop(name) for name in names})

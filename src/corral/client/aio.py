@@ -38,7 +38,19 @@ from corral.base.paths import parent_of, validate_path
 from corral.client import retry as retries
 from corral.client.calls import Calls
 from corral.client.catchup import catch_up
-from corral.client.effects import Call, Connect, Disconnect, Fire, StateChanged, Step, close_call, complete, nothing
+from corral.client.effects import (
+    Call,
+    Connect,
+    Disconnect,
+    Fire,
+    Probe,
+    Refused,
+    StateChanged,
+    Step,
+    close_call,
+    complete,
+    nothing,
+)
 from corral.client.errors import ClientClosed, ClientError, RequestTimeout, RequestTooLarge, WrongProcess
 from corral.client.exchange import Sasl
 from corral.client.hosts import HostRound, parse_connect_string
@@ -123,7 +135,11 @@ class AsyncClient:
     # Its life.
 
     async def start(self) -> Self:
-        """Connect. Raises RequestTimeout if no server grants a session in time, AuthFailed if it refuses SASL."""
+        """Connect.
+
+        Raises RequestTimeout if no server grants a session in time, TlsFailed if none is to over TLS, AuthFailed if one
+        refuses credentials.
+        """
         if not self._is_started:
             self._is_started = True
             self._loop = asyncio.get_running_loop()
@@ -265,10 +281,9 @@ class AsyncClient:
 
     def _ended_with(self) -> CorralError:
         """Return why the client is closed, to be raised."""
-        why = self._session.why or "the client is closed"
         if not isinstance(self._session.error, AuthFailed):
-            return ClientClosed(why)
-        error = AuthFailed(why)
+            return self._session.ended()
+        error = AuthFailed(self._session.why)
         error.__cause__ = self._session.error.__cause__
         return error
 
@@ -621,6 +636,10 @@ class AsyncClient:
                     self._transport.connect(effect)
                 elif type(effect) is Step:
                     self._transport.step(effect)
+                elif type(effect) is Probe:
+                    self._transport.probe(effect)
+                elif type(effect) is Refused:
+                    self.log.warning("no connection over TLS", server=str(effect.host), why=effect.why)
                 elif type(effect) is Disconnect:
                     self._transport.disconnect()
                     self.log.debug("disconnected", why=effect.why, server=self.server)
@@ -667,6 +686,8 @@ class AsyncClient:
                 self.spawn(self._catch_up(seen, staying))
         elif isinstance(self._session.error, AuthFailed):
             self.log.warning("authentication failed", server=self.server, why=self._session.why)
+        # What was due while there was no session may be due sooner with one, or without a quorum.
+        self._transport.keep_time()
         if self._observer is not None:
             self._observer.changed(state)
         for listener in list(self._state_listeners):

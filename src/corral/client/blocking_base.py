@@ -100,7 +100,11 @@ class BlockingClient:
         self._listeners: Listeners | None = None
 
     def start(self) -> Self:
-        """Connect. Raises RequestTimeout if no server grants a session in time, AuthFailed if it refuses SASL."""
+        """Connect.
+
+        Raises RequestTimeout if no server grants a session in time, TlsFailed if none is to over TLS, AuthFailed if one
+        refuses credentials.
+        """
         if self._portal is None:
             self._portal = Portal("corral-client")
             self._listeners = Listeners(self._zk.log)

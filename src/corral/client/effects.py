@@ -85,7 +85,23 @@ class Step:
     challenge: bytes | None
 
 
-Effect = Call | StateChanged | Fire | Connect | Disconnect | Step
+@record
+class Probe:
+    """Ask a server, over a connection of its own, whether it has a quorum; give up after `timeout_ms`."""
+
+    host: Host
+    timeout_ms: int
+
+
+@record
+class Refused:
+    """Tell that a server and this client cannot agree on TLS: news, not told before."""
+
+    host: Host
+    why: str
+
+
+Effect = Call | StateChanged | Fire | Connect | Disconnect | Step | Probe | Refused
 
 
 def complete(call: Call) -> None:

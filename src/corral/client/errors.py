@@ -36,12 +36,20 @@ class ClientClosed(ClientError):
     """The client is closed."""
 
 
+class TlsFailed(ClientClosed):
+    """No server and this client take each other's certificates, or no server speaks TLS; the client is closed."""
+
+
 class RequestTooLarge(ClientError):
     """The request is larger than servers take; it was not sent."""
 
 
 class BadConnectString(ClientError, ValueError):
     """A connect string that names no servers."""
+
+
+class BadCertificate(ClientError, ValueError):
+    """A file for TLS that is not there, or not what it should be; the message names it."""
 
 
 class WrongProcess(ClientError):

@@ -16,6 +16,8 @@ from corral.client.errors import BadConnectString
 DEFAULT_PORT: Final = 2181
 PAUSE_MS_FIRST: Final = 100
 PAUSE_MS_MAX: Final = 10_000
+REFUSED_ROUNDS_MAX: Final = 3
+"""A name may stand for several servers, so one refusal for each name says little."""
 
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>\d+))?\Z")
 
@@ -74,25 +76,49 @@ class HostRound:
     """The order of attempts."""
 
     def __init__(self, hosts: tuple[Host, ...], rng: Rng) -> None:
-        self._hosts = hosts
-        self._rng = rng
+        self.hosts = hosts
+        self.rng = rng
         self._left: list[Host] = []
         self._pause_ms = 0
+        self._refused: dict[Host, str] = {}
+        self._refusals = 0
 
     def __len__(self) -> int:
-        return len(self._hosts)
+        return len(self.hosts)
 
     def next(self) -> tuple[Host, int]:
         """Return the next server, and the ms to wait before it is tried."""
         pause = 0
         if not self._left:
-            self._left = list(self._hosts)
-            self._rng.shuffle(self._left)
-            pause = int(self._pause_ms * (0.5 + self._rng.random()))
+            self._left = list(self.hosts)
+            self.rng.shuffle(self._left)
+            pause = int(self._pause_ms * (0.5 + self.rng.random()))
             self._pause_ms = min(max(2 * self._pause_ms, PAUSE_MS_FIRST), PAUSE_MS_MAX)
         return self._left.pop(), pause
 
+    def prefer(self, host: Host) -> None:
+        """Have a server tried next, at once."""
+        self._left.append(host)
+
+    def refused(self, host: Host, why: str) -> bool:
+        """Note that a server and this client cannot agree on TLS; tell whether that is news."""
+        self._refusals += 1
+        is_news = self._refused.get(host) != why
+        self._refused[host] = why
+        return is_news
+
+    def failed(self) -> None:
+        """Note that a server was not reached for another reason, which may pass."""
+        self._refusals = 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether nothing but refusals came of the last rounds."""
+        return self._refusals >= REFUSED_ROUNDS_MAX * len(self.hosts)
+
     def reached(self) -> None:
         """Note that a server answers: the next round starts without a pause."""
+        self._refused.clear()
+        self._refusals = 0
         self._left = []
         self._pause_ms = 0

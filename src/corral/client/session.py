@@ -8,13 +8,19 @@ milliseconds, by a clock that goes on while the machine sleeps; it takes the byt
     CONNECTED  --connection gone, silent for 2/3 of the timeout, or paused so long--> SUSPENDED
     SUSPENDED  --the same, or an answer to what was sent after the pause--> CONNECTED | READ_ONLY
     any        --unanswered for the whole timeout, or the server says so--> LOST --new session--> CONNECTED
+    READ_ONLY  --a server with a quorum was found--> SUSPENDED, and there
+    CONNECTING --nothing but refusals of TLS, three rounds long--> CLOSED
     any        --closed, or credentials refused--> CLOSED
 
 The server counts from what it heard last, so the client counts from when it *sent* what was answered last
 (`heard_at`): its deadline never lies after the server's. Every input is judged against that before anything in it is
 passed on, and every output before it leaves: a process that slept through its timeout learns that it is LOST before it
 sees a result or an event, and what it asks in between is not sent.
-Source: the reference, "Client timing rules".
+
+A server without a quorum grants sessions that only it knows. Such a one holds nothing, as nothing may be written in it;
+so it is not lost but exchanged for another one, silently, wherever the next connection leads. A session of the whole
+ensemble is never shown to be over by a server without a quorum, which hangs up when it is asked for it.
+Source: the reference, "Client timing rules"; ZooKeeper ClientCnxn, for sessions without a quorum.
 """
 
 from __future__ import annotations
@@ -23,11 +29,12 @@ import struct
 from collections import deque
 from typing import Final
 
-from corral.base.errors import AuthFailed, CorralError, Outcome, SessionExpired, WireError
-from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, StateChanged, Step
-from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, error_of
+from corral.base.errors import AuthFailed, CorralError, NotReadOnly, Outcome, SessionExpired, WireError
+from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, Probe, Refused, StateChanged, Step
+from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, TlsFailed, error_of
 from corral.client.exchange import Exchange, Sasl
 from corral.client.hosts import Host, HostRound
+from corral.client.readwrite import QUESTION_MS_MAX, ReadWriteSearch
 from corral.client.values import EventType, State
 from corral.client.watches import Listener, WatchTable
 from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, WatcherEvent
@@ -47,6 +54,8 @@ FRAME_BYTES_MAX: Final = 64 << 20
 NEVER: Final = 1 << 62
 XID_MAX: Final = 0x7FFFFFFF
 NO_PASSWORD: Final = bytes(16)
+_HEAD_BYTES: Final = 16
+_TLS_ALERT: Final = 0x1503
 _ENDED: Final = "the server says that the session has ended"
 
 _unpack_int: Final = struct.Struct(">i").unpack_from
@@ -72,6 +81,7 @@ class Session:
         self._asked_ms = timeout_ms
         self._read_only = read_only
         self._sasl = sasl
+        self._search = ReadWriteSearch(hosts.hosts, hosts.rng)
         self.timeout = timeout_ms
         self.state = State.CONNECTING
         self.id = 0
@@ -101,6 +111,8 @@ class Session:
         self._is_up = False
         self._is_paused = False
         self._is_proven = False
+        # Whether one server alone knows the session: it was granted without a quorum.
+        self._is_local = False
         self._closing: Call | None = None
         self._exchange: Exchange | None = None
         self._rest: list[bytes] = []
@@ -168,21 +180,29 @@ class Session:
         self._marks.clear()
         self._marked = self._xid
         self.sent_at = self._hello_at = now
-        hello = encode(ConnectRequest(0, self.zxid, self._asked_ms, self.id, self.password))
+        session, password = (0, NO_PASSWORD) if self._is_local else (self.id, self.password)
+        hello = encode(ConnectRequest(0, self.zxid, self._asked_ms, session, password))
         hello += b"\1" if self._read_only else b"\0"
         self._out = [_pack_int(len(hello)) + hello]
 
-    def failed(self, why: str, now: int) -> None:
-        """Go on to the next server: no connection was made."""
+    def failed(self, why: str, now: int, is_refusal: bool = False) -> None:
+        """Go on to the next server: no connection was made. is_refusal: TLS was refused, as it would be again."""
         if self.state is not State.CLOSED and not self._is_open:
             self.why = why
             self._judge(now)
+            if is_refusal:
+                self._refused(why)
+            else:
+                self._hosts.failed()
             self._connect()
 
-    def closed(self, why: str, now: int) -> None:
+    def closed(self, why: str, now: int, is_refusal: bool = False) -> None:
         """Suspend what is there and go on to the next server: the connection is gone."""
         if not self._is_open:
             return
+        if is_refusal:
+            # As TLS 1.3 has it, behind a handshake that seemed to be over; often a reset outruns the refusal.
+            self._refused(why)
         self._hang_up()
         if self._closing is not None:
             self._finish(ClientClosed("the client is closed"))
@@ -195,6 +215,13 @@ class Session:
             self._become(State.SUSPENDED)
         self._fail_in_flight(why)
         self._connect()
+
+    def probed(self, host: Host, has_quorum: bool, now: int) -> None:
+        """Take the outcome of a `Probe`, and go to a server that has a quorum."""
+        self._search.answered(now)
+        if has_quorum and self.state is State.READ_ONLY and self._closing is None:
+            self._hosts.prefer(host)
+            self._break(f"{host} has a quorum, this server has none", now)
 
     def received(self, data: bytes, now: int) -> None:
         """Take the bytes of one read."""
@@ -218,6 +245,8 @@ class Session:
             while self._is_open and end - at >= 4:
                 size = _unpack_int(data, at)[0]
                 stop = at + 4 + size
+                if size >> 16 == _TLS_ALERT and not self._is_up:
+                    raise ProtocolError("it is a TLS alert: the server speaks TLS on this port, give an ssl_context")
                 if not 0 <= size <= FRAME_BYTES_MAX:
                     raise ProtocolError(f"the server sent a frame of {size} bytes: it is no ZooKeeper")
                 if stop > end:
@@ -270,6 +299,8 @@ class Session:
             return
         if 3 * (now - self.sent_at) >= self.timeout or (3 * silent >= self.timeout and not self._ping_sent_at):
             self._ping(now)
+        if self.state is State.READ_ONLY and not self._search.is_asking and now >= self._search.due:
+            self.effects.append(Probe(self._search.ask(), QUESTION_MS_MAX))
 
     def deadline(self) -> int:
         """Return when `tick` has something to do, in monotonic ms."""
@@ -282,7 +313,10 @@ class Session:
         if self._is_paused:
             return lost
         ping = self.sent_at + self.timeout // 3 + 1
-        return min(ping, self.heard_at + 2 * self.timeout // 3 + 1)
+        due = min(ping, self.heard_at + 2 * self.timeout // 3 + 1)
+        if self.state is State.READ_ONLY and not self._search.is_asking:
+            return min(due, self._search.due)
+        return due
 
     def take_output(self, now: int) -> bytes:
         """Return what is to be sent, b"" if nothing is. A pause is noticed here, too: look at the effects after it.
@@ -328,6 +362,11 @@ class Session:
         )
 
     @property
+    def is_established(self) -> bool:
+        """Whether the server at hand has granted the session."""
+        return self._is_up
+
+    @property
     def in_flight(self) -> int:
         """How many requests are sent, or about to be, and not answered."""
         return len(self._in_flight)
@@ -346,11 +385,16 @@ class Session:
         """Return until when the session is certain to go on, in monotonic ms."""
         return self.heard_at + self.timeout if self.id else 0
 
+    def ended(self, outcome: Outcome = Outcome.NOT_APPLIED) -> ClientClosed:
+        """Return what is raised to whom asks for something of a client that is closed."""
+        why = self.why or "the client is closed"
+        return TlsFailed(why, outcome) if isinstance(self.error, TlsFailed) else ClientClosed(why, outcome)
+
     # Inside.
 
     def _require_open(self) -> None:
         if self.state is State.CLOSED:
-            raise ClientClosed(self.why)
+            raise self.ended()
         if self._closing is not None:
             raise ClientClosed("the client is closed")
 
@@ -448,18 +492,28 @@ class Session:
         self._finish(error)
 
     def _hello(self, data: bytes, at: int, stop: int, now: int) -> None:
+        if stop - at == _HEAD_BYTES and _unpack_head(data, at - 4)[3] == NotReadOnly.code:
+            self._break("the server has no quorum, and grants no sessions then without localSessionsEnabled=true", now)
+            return
         hello, at = _decode_hello(data, at, stop)
         if hello.timeout <= 0 or not hello.session_id:
             # It does not know the session any more.
             self._lose_connection(_ENDED, now)
             return
+        is_read_only = at < stop and bool(data[at])
+        self._is_local = is_read_only and (self._is_local or not self.id)
         self.id = hello.session_id
         self.password = hello.passwd or NO_PASSWORD
         self.timeout = hello.timeout
         self._is_paused = False
         self._ping_sent_at = 0
         self.heard_at = self._hello_at
-        self._connected_as = State.READ_ONLY if at < stop and data[at] else State.CONNECTED
+        if is_read_only:
+            self._connected_as = State.READ_ONLY
+            self._search.begin(now)
+        else:
+            self._connected_as = State.CONNECTED
+            self._search.found()
         self._is_proven = False
         if self._sasl is None:
             self._establish()
@@ -549,6 +603,7 @@ class Session:
         self.why = why
         self.id = 0
         self.password = NO_PASSWORD
+        self._is_local = False
         self._become(State.LOST)
         for path, listener in self.watches.drop_one_shot():
             self.effects.append(Fire(listener, EventType.NONE, path, -1))
@@ -595,14 +650,14 @@ class Session:
         closing, self._closing = self._closing, None
         self.error = error
         self.why = str(error)
-        self.effects.append(Disconnect(str(error)))
+        self.effects.append(Disconnect(self.why))
         self._hang_up()
         self.id = 0
         self._become(State.CLOSED)
         for call in [*self._in_flight, *self._waiting]:
             if call is not closing:
                 outcome = Outcome.UNKNOWN if call.is_write and call.xid else Outcome.NOT_APPLIED
-                self._fail(call, ClientClosed(str(error), outcome))
+                self._fail(call, self.ended(outcome))
         self._in_flight.clear()
         self._waiting.clear()
         if closing is not None:
@@ -613,6 +668,15 @@ class Session:
         if state is not self.state:
             self.state = state
             self.effects.append(StateChanged(state))
+
+    def _refused(self, why: str) -> None:
+        """Count refusals of TLS, and give up if there is nothing else and never was a session."""
+        host = self.server
+        assert host is not None
+        if self._hosts.refused(host, why):
+            self.effects.append(Refused(host, why))
+        if self._hosts.is_hopeless and self.state is State.CONNECTING:
+            self._finish(TlsFailed(f"no server is reached over TLS, the last one {host}: {why}"))
 
     def _connect(self) -> None:
         if self.state is State.CLOSED:

@@ -58,7 +58,7 @@ def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in (
     "start", "submit", "authenticate", "withdraw", "close", "abandon", "opened", "failed", "closed", "received",
-    "stepped", "tick", "take_output", "take_effects", "judged",
+    "stepped", "probed", "tick", "take_output", "take_effects", "judged",
 ):  # fmt: skip
     setattr(SharedSession, _name, _locked(getattr(Session, _name)))
 

@@ -14,10 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from corral.client.effects import Connect, Step
+from corral.client.effects import Connect, Probe, Step
 from corral.client.hosts import Host
 from corral.client.session import NEVER, Session
+from corral.client.tls import explain
 
+_CLOSED: Final = "the server closed the connection"
+_NO_ANSWER: Final = _CLOSED + " in place of an answer to the hello: it has no quorum, takes no more connections"
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -62,6 +65,7 @@ class Transport:
         self._transport: Any = None
         self._link: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         self._is_flushing = False
@@ -101,8 +105,11 @@ class Transport:
         if transport.get_write_buffer_size():
             # A server that does not read would keep the socket open for as long as it likes.
             transport.abort()
-        else:
-            transport.close()
+            return
+        transport.close()
+        if self._ssl is not None:
+            # The end has been announced, and nobody waits for the server to agree.
+            transport.abort()
 
     async def _open(self, effect: Connect) -> None:
         try:
@@ -110,13 +117,21 @@ class Transport:
                 await asyncio.sleep(effect.delay_ms / 1000)
             async with asyncio.timeout(effect.timeout_ms / 1000):
                 await self._open_any(effect.host)
-        except (OSError, TimeoutError, ssl.SSLError) as error:
-            self._connecting = None
-            why = str(error) or f"no answer within {effect.timeout_ms} ms"
-            self.session.failed(why, self.clock())
-            self._settle()
+        except TimeoutError as error:
+            # The system's own has a text, this one's has none.
+            self._failed(str(error) or f"no answer within {effect.timeout_ms} ms", False)
+        except OSError as error:
+            self._failed(*self._reason(error))
         else:
             self._connecting = None
+
+    def _failed(self, why: str, is_refusal: bool) -> None:
+        self._connecting = None
+        self.session.failed(why, self.clock(), is_refusal)
+        self._settle()
+
+    def _reason(self, error: BaseException) -> tuple[str, bool]:
+        return explain(error) if self._ssl is not None else (str(error) or type(error).__name__, False)
 
     async def _open_any(self, host: Host) -> None:
         # Looked up anew each time: a name may stand for another server by now.
@@ -147,6 +162,33 @@ class Transport:
         self.session.stepped(effect.exchange, token, error, self.clock())
         self._settle()
 
+    def probe(self, effect: Probe) -> None:
+        """Ask a server whether it has a quorum, and tell the session."""
+        self._probing = self._loop.create_task(self._probe(effect))
+
+    async def _probe(self, effect: Probe) -> None:
+        has_quorum = False
+        try:
+            async with asyncio.timeout(effect.timeout_ms / 1000):
+                has_quorum = await self._says_read_write(effect.host)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            # One that is down has none.
+            pass
+        self._probing = None
+        self.session.probed(effect.host, has_quorum, self.clock())
+        self._settle()
+        self.keep_time()
+
+    async def _says_read_write(self, host: Host) -> bool:
+        name = host.name if self._ssl is not None else None
+        reader, writer = await asyncio.open_connection(host.name, host.port, ssl=self._ssl, server_hostname=name)
+        try:
+            writer.write(b"isro")
+            # Nothing else that a server may say begins so.
+            return await reader.readexactly(2) == b"rw"
+        finally:
+            writer.transport.abort()
+
     # Coming in.
 
     def made(self, link: Link, transport: Any) -> None:
@@ -171,8 +213,17 @@ class Transport:
         if link is not self._link:
             return
         self._transport = self._link = None
-        self.session.closed(str(exc) if exc is not None else "the server closed the connection", self.clock())
+        why, is_refusal = self._why_lost(exc)
+        self.session.closed(why, self.clock(), is_refusal)
         self._settle()
+
+    def _why_lost(self, exc: Exception | None) -> tuple[str, bool]:
+        if self.session.is_established:
+            return (str(exc) if exc is not None else _CLOSED), False
+        if exc is not None and not isinstance(exc, ConnectionError):
+            return self._reason(exc)
+        last = "does not take this client's certificate" if self._ssl is not None else "speaks TLS on this port"
+        return f"{_NO_ANSWER}, or {last}", False
 
     # Time.
 
@@ -205,6 +256,9 @@ class Transport:
     def stop(self) -> None:
         """Leave nothing behind on the loop."""
         self.disconnect()
+        if self._probing is not None:
+            self._probing.cancel()
+            self._probing = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
