@@ -125,6 +125,7 @@ def test_an_event_in_front_of_the_answer_is_told_by_the_loop_and_first(reads: Re
         assert zk.get("/b")[0] == b"2"
         assert is_told.wait(WAIT_S)
         assert [each.path for each in told] == ["/a"]
+        settle(zk)
         assert zk.get("/b")[0] == b"3"
         assert reads.by_callers == 1
 

@@ -192,7 +192,10 @@ class SharedTransport(Transport):
         try:
             link = self._link
             gate = self._gate
-            if gate is None or link is None or not self.session.is_idle or self._transport.get_write_buffer_size():
+            if gate is None or link is None:
+                return False
+            # The loop opens a gate that is still shut, and would read this answer.
+            if self._is_shut or not self.session.is_idle or self._transport.get_write_buffer_size():
                 if self.session.in_flight:
                     self._crowd = CROWD
                 return False
