@@ -108,6 +108,20 @@ def test_a_lone_caller_asks_by_itself(reads: Reads) -> None:
         assert (reads.by_callers, reads.by_loop) == (5, before)
 
 
+@pytest.mark.parametrize("left", [2, 0, -1])
+def test_who_is_alone_again_asks_by_itself_in_the_end(reads: Reads, left: int) -> None:
+    """Whatever callers that counted down together have left of the count: -1 is what two make of 1."""
+    with scripted(lambda peer, xid: peer.sendall(data_reply(xid, b"%d" % xid))) as hosts, corral.Client(hosts) as zk:
+        settle(zk)
+        zk._zk._transport._crowd = left
+        for _ in range(2):
+            zk.get("/a")
+            settle(zk)
+        before = reads.by_callers
+        zk.get("/a")
+        assert reads.by_callers == before + 1
+
+
 def test_an_event_in_front_of_the_answer_is_told_by_the_loop_and_first(reads: Reads) -> None:
     told: list[WatchEvent] = []
     is_told = threading.Event()

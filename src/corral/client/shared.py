@@ -183,7 +183,8 @@ class SharedTransport(Transport):
 
         Returns whether the request was taken: if not, the loop has to be asked. Raises what `method` raises.
         """
-        if self._crowd:
+        # Callers count down without a lock: two of them may meet at the last one, and count below zero.
+        if self._crowd > 0:
             self._crowd -= 1
             return False
         lock = self._lock
