@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.support.servers import Process, need_apache
+from tests.support.servers import KINDS, Process, need_apache
 
 from corral.cli.main import main
 
@@ -18,16 +17,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(
     scope="session",
-    params=[
-        "corral",
-        pytest.param(
-            "apache",
-            marks=[
-                pytest.mark.interop,
-                pytest.mark.skipif(os.environ.get("CORRAL_INTEROP") != "1", reason="needs CORRAL_INTEROP=1"),
-            ],
-        ),
-    ],
+    params=KINDS,
 )
 def cli_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Give a running server, one of each kind for all tests."""

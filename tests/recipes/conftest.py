@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.servers import Process, need_apache
+from tests.support.servers import KINDS, Process, need_apache
 
 TICK_MS = 200
 """Sessions may be as short as 400 ms then."""
@@ -27,16 +27,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(
     scope="session",
-    params=[
-        "corral",
-        pytest.param(
-            "apache",
-            marks=[
-                pytest.mark.interop,
-                pytest.mark.skipif(os.environ.get("CORRAL_INTEROP") != "1", reason="needs CORRAL_INTEROP=1"),
-            ],
-        ),
-    ],
+    params=KINDS,
 )
 def recipe_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Give a running server, one of each kind for all tests."""

@@ -9,21 +9,14 @@ from pathlib import Path
 
 import pytest
 from tests.support.clients import Style
-from tests.support.servers import Process, need_apache
+from tests.support.servers import KINDS, Process, need_apache
 
-APACHE = pytest.param(
-    "apache",
-    marks=[
-        pytest.mark.interop,
-        pytest.mark.skipif(os.environ.get("CORRAL_INTEROP") != "1", reason="needs CORRAL_INTEROP=1"),
-    ],
-)
 TICK_MS = 200
 """Sessions may be as short as 400 ms then."""
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session", params=["corral", APACHE])
+@pytest.fixture(scope="session", params=KINDS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Give a running server, one of each kind for all tests."""
     kind: str = request.param

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ import pytest
 from tests.support.badserver import BadServer
 from tests.support.clients import Style
 from tests.support.loops import run, until
-from tests.support.servers import Process, free_port, need_apache
+from tests.support.servers import Process, at_apache, free_port, need_apache
 
 import corral
 from corral.base.errors import NotReadOnly
@@ -106,8 +105,7 @@ def test_a_question_under_way_ends_with_the_client(style: Style) -> None:
     run(main())
 
 
-@pytest.mark.interop
-@pytest.mark.skipif(os.environ.get("CORRAL_INTEROP") != "1", reason="needs CORRAL_INTEROP=1")
+@at_apache
 def test_apaches_ensemble_is_found_from_a_server_that_never_sees_it(tmp_path: Path) -> None:
     need_apache()
     elections = [free_port() for _ in range(10)]

@@ -13,15 +13,13 @@ import pytest
 from click.testing import CliRunner
 from tests.support.clients import Style
 from tests.support.loops import run, until
-from tests.support.servers import Process, free_port, need_apache
+from tests.support.servers import KINDS, Process, free_port, need_apache
 
 from corral.cli.main import main as cli
 from corral.client import tls
 from corral.client.errors import BadCertificate, ClientClosed, RequestTimeout, TlsFailed
 from corral.client.values import State
 from corral.testing import EmbeddedServer
-
-from .conftest import APACHE
 
 pytest.importorskip("cryptography")
 
@@ -95,14 +93,14 @@ def serving(kind: str, files: Files, directory: Path, own: Issued, wants_certifi
             yield Secure(kind, proxy.port, plain)
 
 
-@pytest.fixture(scope="module", params=["corral", APACHE])
+@pytest.fixture(scope="module", params=KINDS)
 def secure(request: pytest.FixtureRequest, files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     """Give a server that speaks TLS with everybody."""
     with serving(request.param, files, tmp_path_factory.mktemp("tls"), files.server, False) as server:
         yield server
 
 
-@pytest.fixture(scope="module", params=["corral", APACHE])
+@pytest.fixture(scope="module", params=KINDS)
 def strict(request: pytest.FixtureRequest, files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     """Give a server that speaks TLS with clients that show a certificate."""
     with serving(request.param, files, tmp_path_factory.mktemp("mtls"), files.server, True) as server:
@@ -179,7 +177,7 @@ def test_a_server_of_an_unknown_authority_is_refused(secure: Secure, files: File
     run(main())
 
 
-@pytest.mark.parametrize("kind", ["corral", APACHE])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_certificate_for_another_name_is_refused_unless_names_do_not_matter(
     kind: str, files: Files, tmp_path: Path, style: Style
 ) -> None:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +27,22 @@ APACHE_NETTY = "/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.j
 START_S = 60.0
 # What Apache reads from the JVM's properties alone, and Corral from its file.
 JVM_ONLY = ("jute.", "znode.", "readonlymode.", "zookeeper.")
+
+
+WITH_APACHE = (
+    pytest.mark.interop,
+    pytest.mark.skipif(os.environ.get("CORRAL_INTEROP") != "1", reason="needs CORRAL_INTEROP=1"),
+)
+"""The marks of what is tested at Apache ZooKeeper's server."""
+KINDS = ("corral", pytest.param("apache", marks=WITH_APACHE))
+"""What a fixture that gives a server of each kind is parametrised over."""
+
+
+def at_apache(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that needs Apache ZooKeeper's server and no other."""
+    for mark in WITH_APACHE:
+        test = mark(test)
+    return test
 
 
 def missing_peer(reason: str) -> None:

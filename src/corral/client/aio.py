@@ -8,6 +8,9 @@ All methods that ask the server return an awaitable; nothing is sent twice by it
 the server's refusals (`corral.base.errors`), and `corral.client.errors` for what failed on the way, each with an
 `outcome`. Listeners and state callbacks run on the loop, in the order in which things happened, and before the result
 of any request that was answered later.
+
+One file in spite of its length: it is one method for each thing that people ask for, most of it their docstrings, and
+the client for threads is generated from this class. What they are made of stands in `calls.py` and `session.py`.
 """
 
 from __future__ import annotations

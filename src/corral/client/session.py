@@ -20,6 +20,9 @@ sees a result or an event, and what it asks in between is not sent.
 A server without a quorum grants sessions that only it knows. Such a one holds nothing, as nothing may be written in it;
 so it is not lost but exchanged for another one, silently, wherever the next connection leads. A session of the whole
 ensemble is never shown to be over by a server without a quorum, which hangs up when it is asked for it.
+
+One file in spite of its length: these are the transitions of one machine, and each input reads and changes the same few
+fields. What can be told without them stands beside it: `exchange.py`, `readwrite.py`, `hosts.py`, `watches.py`.
 Source: the reference, "Client timing rules"; ZooKeeper ClientCnxn, for sessions without a quorum.
 """
 

@@ -9,12 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.curator import Curator, compile_driver
-from tests.support.servers import Process, need_apache
+from tests.support.servers import KINDS, Process, need_apache
 
-APACHE = pytest.param(
-    "apache",
-    marks=pytest.mark.skipif(os.environ.get("CORRAL_INTEROP") != "1", reason="needs CORRAL_INTEROP=1"),
-)
 TICK_MS = 200
 """Sessions may be as short as 400 ms then."""
 _numbers = itertools.count(1)
@@ -33,7 +29,7 @@ def curator(curator_classes: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield process
 
 
-@pytest.fixture(scope="session", params=["corral", APACHE])
+@pytest.fixture(scope="session", params=KINDS)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, curator: Curator
 ) -> Iterator[Process]:
