@@ -38,6 +38,7 @@ from corral.base.errors import (
 )
 from corral.base.log import to_logging
 from corral.base.paths import parent_of, validate_path
+from corral.client import forks
 from corral.client import retry as retries
 from corral.client.calls import Calls
 from corral.client.catchup import catch_up
@@ -125,6 +126,7 @@ class AsyncClient:
         self._state_listeners: dict[Callable[[State], object], None] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pid = os.getpid()
+        self._generation = forks.generation
         # Makes what a request's result goes to; a client behind a portal has its own.
         self.sink: Callable[[], Any] | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -162,7 +164,7 @@ class AsyncClient:
 
     async def close(self, timeout: float = 5.0) -> None:
         """End the session, and everything of this client; after `timeout` seconds without the server's answer."""
-        if self._pid != os.getpid():
+        if self._generation != forks.generation:
             # In a process that was forked off, the session is not this one's to end.
             return
         if not self._is_started or self._session.state is State.CLOSED:
@@ -564,7 +566,7 @@ class AsyncClient:
     def _run(self, call: Call) -> asyncio.Future[Any]:
         if not self._is_started:
             raise ClientClosed("the client is not started: use it in `async with`, or await start()")
-        if self._pid != os.getpid():
+        if self._generation != forks.generation:
             raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
         if len(call.frame) > self._bytes_max:
             size = len(call.frame) + _FRAME_HEAD_BYTES

@@ -154,7 +154,7 @@ class BlockingClient:
 
     def _ask(self, method: Callable[..., Any], *args: Any) -> Any:
         """As `_call`, for what asks the server one thing and no more."""
-        return self._opened().ask(self._direct, self._timeout, method, *args)
+        return (self._portal or self._opened()).ask(self._direct, self._timeout, method, args)
 
     def _opened(self) -> Portal:
         portal = self._portal

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from corral.base.errors import WireError
@@ -24,7 +25,7 @@ TTL_SEQUENCE: Final = 6
 
 _STAT: Final = struct.Struct(">qqqqiiiqiiq")
 _unpack_stat: Final = _STAT.unpack_from
-_make_stat: Final = ZnodeStat._make
+_make_stat: Final = partial(tuple.__new__, ZnodeStat)
 _unpack_int: Final = struct.Struct(">i").unpack_from
 _pack_int: Final = struct.Struct(">i").pack
 _decode_acl: Final = decoder(records.GetAclResponse)

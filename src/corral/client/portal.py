@@ -13,27 +13,33 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from threading import get_ident
+from typing import Any, Final
 
 import uvloop
 
 from corral.base.errors import Outcome
+from corral.client import forks
 from corral.client.errors import ClientClosed, RequestTimeout, WrongProcess
+
+_NOTHING: Final[dict[str, Any]] = {}
+_make_lock: Final = threading.Lock
 
 
 class Box:
     """Where one caller waits for one result; it stands in for a future. `abandon` makes it deaf."""
 
-    __slots__ = ("_callbacks", "_done", "_is_abandoned", "_lock", "error", "task", "value")
+    # Of the class, so that the many boxes that never have another need no time for it.
+    value: Any = None
+    error: BaseException | None = None
+    task: asyncio.Task[None] | None = None
+    _done = False
+    _is_abandoned = False
+    _callbacks: list[Callable[[Any], object]] | None = None
 
     def __init__(self) -> None:
-        self._lock = lock = threading.Lock()
+        self._lock = lock = _make_lock()
         lock.acquire()
-        self._done = self._is_abandoned = False
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._callbacks: list[Callable[[Any], object]] | None = None
 
     def done(self) -> bool:
         """Tell whether nothing is to be put in any more."""
@@ -69,7 +75,7 @@ class Box:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait; tell whether there is something."""
-        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
+        return self._lock.acquire(True, -1 if timeout is None else timeout)
 
     def abandon(self) -> None:
         """Have no use for a result any more."""
@@ -105,20 +111,22 @@ class Portal:
         self._is_awake = False
         self._is_stopped = False
         self._pid = os.getpid()
+        self._generation = forks.generation
         self._loop = uvloop.new_event_loop()
         self._box: Box | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        self._thread_id = self._thread.ident
 
     @property
     def is_mine(self) -> bool:
         """Whether this is the loop's own thread, where waiting for the loop would be for ever."""
-        return threading.get_ident() == self._thread.ident
+        return get_ident() == self._thread_id
 
     @property
     def is_here(self) -> bool:
         """Whether this is the process that the portal was made in."""
-        return self._pid == os.getpid()
+        return self._generation == forks.generation
 
     def sink(self) -> Any:
         """Return where a request's result goes: the caller's own box, for the first request of a plain call."""
@@ -132,17 +140,19 @@ class Portal:
         """
         return self._await(self._box_of_caller(), None, timeout, method, args, kwargs)
 
-    def ask(self, direct: Direct | None, timeout: float | None, method: Callable[..., Any], /, *args: Any) -> Any:
+    def ask(
+        self, direct: Direct | None, timeout: float | None, method: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:  # fmt: skip
         """As `call`, for a `method` that does no more than to ask the server one thing, directly if that can be.
 
         direct(box, method, args) does so, or returns False; None if nothing can be done directly.
         """
-        return self._await(self._box_of_caller(), direct, timeout, method, args, {})
+        return self._await(self._box_of_caller(), direct, timeout, method, args, _NOTHING)
 
     def _box_of_caller(self) -> Box:
-        if not self.is_here:
+        if self._generation != forks.generation:
             raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
-        if self.is_mine:
+        if get_ident() == self._thread_id:
             raise RuntimeError("the client's own thread cannot wait for the client")
         return Box()
 

@@ -67,6 +67,7 @@ _pack_head: Final = struct.Struct(">iii").pack
 _pack_int: Final = struct.Struct(">i").pack
 _decode_hello: Final = decoder(ConnectResponse)
 _decode_event: Final = decoder(WatcherEvent)
+_CLOSED: Final = State.CLOSED
 _PING_FRAME: Final = _pack_head(8, XID_PING, PING)
 
 
@@ -131,7 +132,8 @@ class Session:
 
     def submit(self, call: Call) -> None:
         """Send a request, or keep it until there is a connection. Raises ClientClosed."""
-        self._require_open()
+        if self.state is _CLOSED or self._closing is not None:
+            self._require_open()
         if self._is_up:
             self._send(call)
         else:

@@ -16,6 +16,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, Final
 
 from corral.client.aio import AsyncClient
@@ -47,6 +48,11 @@ class SharedSession(Session):
         super().__init__(*args, **kwargs)
         self.lock = threading.RLock()
 
+    def submit(self, call: Call) -> None:
+        """As the session of one thread, and as all other calls below; written out as each request comes by here."""
+        with self.lock:
+            Session.submit(self, call)
+
 
 def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
     def locked(self: SharedSession, *args: Any) -> Any:
@@ -57,8 +63,8 @@ def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in (
-    "start", "submit", "authenticate", "withdraw", "close", "abandon", "opened", "failed", "closed", "received",
-    "stepped", "probed", "tick", "take_output", "take_effects", "judged",
+    "start", "authenticate", "withdraw", "close", "abandon", "opened", "failed", "closed", "received", "stepped",
+    "probed", "tick", "take_output", "take_effects", "judged",
 ):  # fmt: skip
     setattr(SharedSession, _name, _locked(getattr(Session, _name)))
 
@@ -72,7 +78,7 @@ class SharedTransport(Transport):
     def __init__(self, session: SharedSession, *args: Any, **kwargs: Any) -> None:
         super().__init__(session, *args, **kwargs)
         self._lock = session.lock
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._fd = -1
         self._gate: select.epoll | None = None
         self._poll: select.poll
@@ -85,7 +91,7 @@ class SharedTransport(Transport):
 
     def touch(self) -> None:
         """Have what the session has put out written; a caller that asks by itself also writes by itself."""
-        if threading.get_ident() == self._thread:
+        if not self._is_flushing and get_ident() == self._thread:
             super().touch()
 
     def made(self, link: Link, transport: Any) -> None:
@@ -173,8 +179,10 @@ class SharedTransport(Transport):
     def sink_of(self, other: Callable[[], Any]) -> Callable[[], Any]:
         """Return what makes the place of a request's result: the caller's own where it asks by itself."""
 
+        thread = self._thread
+
         def sink() -> Any:
-            return other() if threading.get_ident() == self._thread else self._asking
+            return other() if get_ident() == thread else self._asking
 
         return sink
 
