@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 from tests.support.servers import Process
+from tests.support.wireclient import WireClient
+
+from corral.wire import client as records
+from corral.wire import opcodes as op
+from corral.wire.data import OPEN_ACL
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -34,3 +39,23 @@ def _wait_until_it_listens(port: int) -> None:
             assert time.monotonic() < deadline
         else:
             return
+
+
+def test_the_audit_log_has_a_file_of_its_own_where_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    with Process("corral", tmp_path, **{"audit.enable": "true", "corral.audit.file": str(path)}) as server:
+        client = WireClient(server.port)
+        client.call(op.CREATE, records.CreateRequest(b"/a", b"", OPEN_ACL, 0))
+        client.close()
+        assert server.stop() == 0
+    lines = path.read_text().splitlines()
+
+    assert [line.split("operation=")[1].split()[0] for line in lines] == ["serverStart", "create", "serverStop"]
+    assert "operation=" not in server.log.read_text()
+
+
+def test_a_server_whose_audit_log_cannot_be_written_does_not_start(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "audit.log"
+    server = Process("corral", tmp_path, **{"audit.enable": "true", "corral.audit.file": str(path)})
+    with pytest.raises(AssertionError, match="cannot write the audit log: No such file or directory"):
+        server.expect_refusal()

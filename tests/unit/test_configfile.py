@@ -137,8 +137,15 @@ def test_what_zookeeper_takes_for_its_opposite_must_be_spelled_out(line: str) ->
     assert "expected yes or no" in refusal(line)
 
 
-@pytest.mark.parametrize(("line", "says"), [("skipACL=yes", "every client"), ("forceSync=no", "lose confirmed writes")])
-def test_a_dangerous_setting_is_taken_with_a_warning(line: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("skipACL=yes", "every client"),
+        ("forceSync=no", "lose confirmed writes"),
+        ("corral.audit.file=a", "nothing without audit.enable"),
+    ],
+)
+def test_a_setting_that_may_surprise_is_taken_with_a_warning(line: str, says: str) -> None:
     _, warnings = parse(line)
 
     assert len(warnings) == 1

@@ -144,6 +144,7 @@ class Config:
     admin_restore_max: int = 4 << 30  # Bytes. Not in ZooKeeper.
     four_lw_whitelist: tuple[str, ...] = ("srvr",)  # "*" allows every word.
     audit_enable: bool = False
+    audit_file: str = ""  # Empty: among the lines of the log. Not in ZooKeeper, whose logging library is told where.
 
     # Metrics. metrics_provider: "default" keeps them for mntr and the admin server alone, "prometheus" serves /metrics
     # on a port of its own as well, "null" is accepted and taken as "default".

@@ -245,6 +245,9 @@ class _Reader:
             self.warnings.append(f"{self._where('skip_acl')}: skipACL=yes lets every client do everything")
         if not config.force_sync:
             self.warnings.append(f"{self._where('force_sync')}: forceSync=no: a crash may lose confirmed writes")
+        if config.audit_file and not config.audit_enable:
+            where = self._where("audit_file")
+            self.warnings.append(f"{where}: corral.audit.file does nothing without audit.enable=true")
 
     def _check_ensemble(self, config: Config) -> None:
         if len(config.servers) < 2:

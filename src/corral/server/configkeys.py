@@ -345,6 +345,7 @@ ADMINISTRATION = (
     Key("corral.admin.restore.max", "admin_restore_max", BYTES, "Restore no longer snapshot."),
     Key("4lw.commands.whitelist", "four_lw_whitelist", commas(), "Answer these four-letter words; *: all."),
     Key("audit.enable", "audit_enable", TRUTH, "Write an audit log."),
+    Key("corral.audit.file", "audit_file", TEXT, "Write the audit log to this file, not among the lines of the log."),
     Key(
         "metricsProvider.className",
         "metrics_provider",

@@ -6,13 +6,14 @@ import asyncio
 import gc
 import resource
 import signal
-from typing import Any
+from typing import Any, TextIO, cast
 
 import uvloop
 
 from corral.base.errors import CorralError
 from corral.base.log import configure
 from corral.replica.config import Config
+from corral.server.auditfile import AuditFile
 from corral.server.standalone import Server
 
 EXIT_OK = 0
@@ -42,8 +43,17 @@ def _interrupt(*_: object) -> None:
 
 async def _serve(config: Config, log: Any) -> int:
     _raise_descriptor_limit()
-    # Whatever the log's level is, the audit log is complete.
-    server = Server(config, log, configure(config.log_format).info)
+    audit_file = AuditFile(config.audit_file, log) if config.audit_enable and config.audit_file else None
+    try:
+        # Whatever the log's level is, the audit log is complete.
+        audit = configure(config.log_format, stream=cast(TextIO | None, audit_file)).info
+        return await _serve_until_told(Server(config, log, audit))
+    finally:
+        if audit_file is not None:
+            audit_file.close()
+
+
+async def _serve_until_told(server: Server) -> int:
     # Off until the nodes are out of its sight: it would look at all of them first.
     gc.disable()
     await server.start()
