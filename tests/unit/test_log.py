@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
-from corral.base.log import HIDDEN, configure
+from corral.base.liblog import HIDDEN, LibraryLog
+from corral.base.log import configure
 
 
 def test_json_lines_carry_the_event_its_data_and_a_time() -> None:
@@ -83,3 +86,26 @@ def test_two_loggers_do_not_meet() -> None:
 def test_an_unknown_form_or_level_is_refused(log_format: str, level: str) -> None:
     with pytest.raises(ValueError, match="no such"):
         configure(log_format, level)
+
+
+def test_a_librarys_lines_go_to_pythons_logging_from_the_place_that_says_them(caplog: pytest.LogCaptureFixture) -> None:
+    log = LibraryLog("corral.test").bind(cache="/a%s")
+    with caplog.at_level("INFO", "corral.test"):
+        log.debug("not shown")
+        log.info("100% in step", path=b"/a\xff", password="hunter2")  # It is what must not be shown.
+        log.warning("stale")
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", f"100% in step cache=/a%s path=/a\\xff password={HIDDEN}"),
+        ("WARNING", "stale cache=/a%s"),
+    ]
+    assert {record.filename for record in caplog.records} == {"test_log.py"}
+
+
+def test_a_client_and_recipes_take_no_library_for_logs_with_them() -> None:
+    """Its import takes longer than theirs."""
+    code = (
+        "import sys, corral, corral.recipes; corral.Client, corral.recipes.TreeCache\nprint('structlog' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout == "False\n", ran.stderr

@@ -1,4 +1,4 @@
-"""The form of log lines: for people or as JSON, on standard error, with ISO times in UTC.
+"""The form of the server's log lines: for people or as JSON, on standard error, with ISO times in UTC.
 
 A logger is made once and passed in; nothing is configured globally, so two servers in one process keep their own.
 Values under names that mean a secret are never written.
@@ -6,17 +6,16 @@ Values under names that mean a secret are never written.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
 
+from corral.base.liblog import hide_secrets, plain
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
-SECRETS = ("password", "passwd", "secret", "authorization", "credentials", "superdigest", "super_digest")
-HIDDEN = "(not shown)"
 
 Event = MutableMapping[str, Any]
 
@@ -38,28 +37,13 @@ def configure(
         _hide_secrets,
     ]
     if log_format == "json":
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=_plain)]
+        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=plain)]
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0, sort_keys=False))
     logger = structlog.wrap_logger(
         structlog.WriteLogger(out), processors=processors, wrapper_class=structlog.stdlib.BoundLogger
     )
     return cast(structlog.stdlib.BoundLogger, logger.bind())
-
-
-def to_logging(name: str) -> structlog.stdlib.BoundLogger:
-    """Make a logger that hands its lines to Python's own logging, as `event key=value ...`, under `name`."""
-    processors: list[structlog.typing.Processor] = [structlog.stdlib.filter_by_level, _hide_secrets, _line]
-    logger = structlog.wrap_logger(
-        logging.getLogger(name), processors=processors, wrapper_class=structlog.stdlib.BoundLogger
-    )
-    return cast(structlog.stdlib.BoundLogger, logger.bind())
-
-
-def _line(_logger: Any, _method: str, event: Event) -> tuple[tuple[str, str], dict[str, Any]]:
-    """Spell an event for a logger that formats: its text is a value, so that no sign in it is taken for a format."""
-    values = "".join(f" {key}={_plain(value)}" for key, value in event.items() if key != "event")
-    return ("%s", f"{event['event']}{values}"), {}
 
 
 def _from_level(levels: tuple[str, ...]) -> structlog.typing.Processor:
@@ -75,13 +59,6 @@ def _from_level(levels: tuple[str, ...]) -> structlog.typing.Processor:
 
 
 def _hide_secrets(_logger: Any, _method: str, event: Event) -> Event:
-    """Replace the values of keys that name a secret."""
-    for key in event:
-        if any(secret in key.lower() for secret in SECRETS):
-            event[key] = HIDDEN
+    """Leave out the values of keys that name a secret."""
+    hide_secrets(cast(dict[str, Any], event))
     return event
-
-
-def _plain(value: object) -> str:
-    """Spell a value that JSON has no form for."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

@@ -36,7 +36,7 @@ from corral.base.errors import (
     NoWatcher,
     ZooKeeperError,
 )
-from corral.base.log import to_logging
+from corral.base.liblog import LibraryLog
 from corral.base.paths import parent_of, validate_path
 from corral.client import forks
 from corral.client import retry as retries
@@ -120,7 +120,7 @@ class AsyncClient:
         self._ssl = ssl_context
         self._connect_timeout = connect_timeout
         self._observer = observer
-        self.log = log if log is not None else to_logging("corral.client")
+        self.log = log if log is not None else LibraryLog("corral.client")
         self._calls = Calls(len(self._chroot))
         self._paths: dict[str, bytes] = {}
         self._state_listeners: dict[Callable[[State], object], None] = {}

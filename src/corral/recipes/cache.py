@@ -14,9 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-import structlog
-
 from corral.base.errors import NoAuth, NoNode, Unimplemented, ZooKeeperError
+from corral.base.liblog import LibraryLog
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.values import State, WatchEvent
@@ -54,7 +53,7 @@ class Cache:
         self._spread = spread
         self._backlog = backlog
         self._rng = random.Random(seed)
-        self._log: Any = structlog.get_logger("corral.recipes").bind(cache=path)
+        self._log: Any = LibraryLog("corral.recipes").bind(cache=path)
         self._feeds: dict[Feed, None] = {}
         self._tellers: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None

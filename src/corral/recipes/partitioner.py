@@ -22,9 +22,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-import structlog
-
 from corral.base.errors import BadVersion, CorralError, NodeExists, NoNode, ZooKeeperError
+from corral.base.liblog import LibraryLog
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
@@ -74,7 +73,7 @@ class Partitioner:
         self._node = f"{self._party}/{uuid.uuid4().hex}-{self.identifier}"
         self._quiet = quiet
         self._acl = acl
-        self._log: Any = structlog.get_logger("corral.recipes").bind(partitioner=path, member=self.identifier)
+        self._log: Any = LibraryLog("corral.recipes").bind(partitioner=path, member=self.identifier)
         self._members: list[str] = []
         self._quiet_at = 0.0
         self._share: set[str] | None = None

@@ -20,9 +20,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-import structlog
-
 from corral.base.errors import BadVersion, NodeExists, NoNode, ZooKeeperError
+from corral.base.liblog import LibraryLog
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
 from corral.client.transaction import TransactionFailed
@@ -72,7 +71,7 @@ class Registration:
         self._directory = f"{path.rstrip('/')}/{instance.name}"
         self._acl = acl
         self._serializer = InstanceSerializer(has_enabled)
-        self._log: Any = structlog.get_logger("corral.recipes").bind(service=instance.name, instance=instance.id)
+        self._log: Any = LibraryLog("corral.recipes").bind(service=instance.name, instance=instance.id)
         self._state = RegistrationState.ABSENT
         self._node: Owned | None = None
         self._has_been = False

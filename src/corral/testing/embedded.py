@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 import uvloop
 
-from corral.base.log import to_logging
+from corral.base.liblog import LibraryLog
 from corral.replica.config import Config
 from corral.server.listener import Listener, listen
 from corral.server.standalone import Server
@@ -59,7 +59,7 @@ class EmbeddedServer:
 
     def __init__(self, *, data_dir: str | None = None, log: Any = None, **settings: Any) -> None:
         self._given_dir = data_dir
-        self._log = to_logging("corral.server") if log is None else log
+        self._log = LibraryLog("corral.server") if log is None else log
         self._settings = {**DEFAULTS, **settings}
         self._dir = ""
         self._guard: socket.socket | None = None

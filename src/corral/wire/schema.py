@@ -1,7 +1,7 @@
 """Codecs derived from declared records.
 
 A record is a class whose annotations name wire types (`Int`, `Buffer`, `Vector` …). `@wire` makes it a value
-object and derives two functions from the annotations, as Python source compiled once at import:
+object and derives two functions from the annotations, as Python source compiled when it is first wanted:
 
 - `decode(buf, at, end) -> (record, next_at)`: reads one record from `buf[at:end]`; raises WireError. Nothing is
   allocated from a length before the length was checked against the bytes that are there.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from corral.base.errors import WireError
 from corral.base.records import record
@@ -62,8 +62,21 @@ Path = Annotated[bytes, Sized(text=False, null="b''")]
 
 _INT = struct.Struct(">i")
 _WIRE_FIELDS: dict[type, list[tuple[str, object]]] = {}
-_DECODERS: dict[type, Callable[[bytes, int, int], tuple[Any, int]]] = {}
-_ENCODERS: dict[type, Callable[[Any], bytes]] = {}
+
+
+class _Codecs(dict[type, Any]):
+    """One of the two functions of every record that has been asked for it; `make(cls, names)` is its source."""
+
+    def __init__(self, name: str, make: Callable[[type, dict[str, Any]], str]) -> None:
+        self._name = name
+        self._make = make
+
+    def __missing__(self, cls: type) -> Any:
+        names: dict[str, Any] = {"Record": cls, "WireError": WireError, "struct_error": struct.error}
+        source = self._make(cls, names)
+        exec(compile(source, f"<codec {cls.__name__}>", "exec"), names)  # noqa: S102  # source is ours, from annotations
+        self[cls] = made = names[self._name]
+        return made
 
 
 @dataclass_transform(frozen_default=True)
@@ -71,19 +84,14 @@ def wire(cls: type[T]) -> type[T]:
     """Declare a wire record and derive its codec."""
     made = record(cls)
     hints = get_type_hints(made, include_extras=True)
-    fields = [(name, _kind(hint, name, made)) for name, hint in hints.items()]
-    _WIRE_FIELDS[made] = fields
-    names: dict[str, Any] = {"Record": made, "WireError": WireError, "struct_error": struct.error}
-    source = _decoder_source(made, fields, names) + "\n" + _encoder_source(fields, names)
-    exec(compile(source, f"<codec {made.__name__}>", "exec"), names)  # noqa: S102  # source is ours, from annotations
-    _DECODERS[made] = names["decode"]
-    _ENCODERS[made] = names["encode"]
+    _WIRE_FIELDS[made] = [(name, _kind(hint, name, made)) for name, hint in hints.items()]
     return made
 
 
 def decoder(cls: type[T]) -> Callable[[bytes, int, int], tuple[T, int]]:
     """Return `decode(buf, at, end) -> (record, next_at)` of a wire record."""
-    return _DECODERS[cls]
+    made: Callable[[bytes, int, int], tuple[T, int]] = _DECODERS[cls]
+    return made
 
 
 def unpacker(cls: type) -> Callable[[bytes, int, int], tuple[Any, ...]]:
@@ -97,7 +105,8 @@ def unpacker(cls: type) -> Callable[[bytes, int, int], tuple[Any, ...]]:
 
 def encoder(cls: type[T]) -> Callable[[T], bytes]:
     """Return `encode(record) -> bytes` of a wire record."""
-    return _ENCODERS[cls]
+    made: Callable[[T], bytes] = _ENCODERS[cls]
+    return made
 
 
 def decode(cls: type[T], buf: bytes, at: int = 0) -> T:
@@ -108,7 +117,8 @@ def decode(cls: type[T], buf: bytes, at: int = 0) -> T:
 
 def encode(value: object) -> bytes:
     """Write one record."""
-    return _ENCODERS[type(value)](value)
+    data: bytes = _ENCODERS[type(value)](value)
+    return data
 
 
 def _kind(hint: object, name: str, cls: type) -> object:
@@ -116,7 +126,7 @@ def _kind(hint: object, name: str, cls: type) -> object:
         for mark in get_args(hint)[1:]:
             if isinstance(mark, Fixed | Sized | VectorOf):
                 return mark
-    if isinstance(hint, type) and hint in _DECODERS:
+    if isinstance(hint, type) and hint in _WIRE_FIELDS:
         return hint
     raise TypeError(f"{cls.__name__}.{name} has no wire type: {hint!r}")
 
@@ -201,8 +211,9 @@ def _decode_vector(var: str, key: str, lines: list[str]) -> None:
 
 
 def _item_decoder(item: object) -> Callable[[bytes, int, int], tuple[Any, int]]:
-    if isinstance(item, type) and item in _DECODERS:
-        return _DECODERS[item]
+    if isinstance(item, type) and item in _WIRE_FIELDS:
+        made: Callable[[bytes, int, int], tuple[Any, int]] = _DECODERS[item]
+        return made
     mark = get_args(item)[1]
     assert isinstance(mark, Sized), item
     return _decode_text if mark.text else _decode_bytes
@@ -269,8 +280,9 @@ def _encoder_source(fields: list[tuple[str, object]], names: dict[str, Any]) -> 
 
 
 def _item_encoder(item: object) -> Callable[[Any], bytes]:
-    if isinstance(item, type) and item in _ENCODERS:
-        return _ENCODERS[item]
+    if isinstance(item, type) and item in _WIRE_FIELDS:
+        made: Callable[[Any], bytes] = _ENCODERS[item]
+        return made
     mark = get_args(item)[1]
     assert isinstance(mark, Sized), item
     return _encode_text if mark.text else _encode_bytes
@@ -288,3 +300,7 @@ def _encode_vector(items: list[Any] | None, encode_item: Callable[[Any], bytes])
     if items is None:
         return b"\xff\xff\xff\xff"
     return b"".join([_INT.pack(len(items)), *map(encode_item, items)])
+
+
+_DECODERS: Final = _Codecs("decode", lambda cls, names: _decoder_source(cls, _WIRE_FIELDS[cls], names))
+_ENCODERS: Final = _Codecs("encode", lambda cls, names: _encoder_source(_WIRE_FIELDS[cls], names))
