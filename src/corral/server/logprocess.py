@@ -39,12 +39,16 @@ class SocketSource:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._buffer = bytearray()
+        self._rest = bytearray()
         self._items: deque[Item] = deque()
+        self._has_taken_all = False
 
     def get(self, block: bool = True, timeout: float | None = None) -> Item:
         """Return the next item. Raises queue.Empty after `timeout` seconds, or at once without `block`."""
         while not self._items:
+            if not block and self._has_taken_all:
+                # A moment ago. To ask again would take longer than a batch in between saves.
+                raise Empty
             if timeout is not None and not select([self._sock], [], [], timeout)[0]:
                 raise Empty
             try:
@@ -55,12 +59,17 @@ class SocketSource:
                 data = b""
             if not data:
                 return END
-            self._buffer += data
-            self._cut()
+            self._has_taken_all = len(data) < _READ_BYTES
+            if self._rest:
+                self._rest += data
+                del self._rest[: self._cut(self._rest)]
+            else:
+                # As a rule it is one whole append, which need not be copied twice.
+                self._rest += data[self._cut(data) :]
         return self._items.popleft()
 
-    def _cut(self) -> None:
-        buffer = self._buffer
+    def _cut(self, buffer: bytes | bytearray) -> int:
+        """Take the items out of what has come; return where the first one begins that is not whole."""
         at = 0
         while len(buffer) - at >= TO_WRITER.size:
             kind, first, last, count, size = TO_WRITER.unpack_from(buffer, at)
@@ -69,7 +78,7 @@ class SocketSource:
                 break
             at = start + size
             self._items.append(Batch(bytes(buffer[start:at]), count, first, last) if kind == APPEND else ROLL)
-        del buffer[:at]
+        return at
 
 
 def main() -> None:
