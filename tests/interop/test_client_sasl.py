@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from tests.support.clients import Style
 from tests.support.loops import run, until
 from tests.support.proxy import Proxy
@@ -13,6 +14,7 @@ from tests.support.servers import Process, need_apache
 
 import corral
 from corral.base.errors import AuthFailed, NoAuth, SessionClosedRequireSaslAuth
+from corral.cli.main import main as cli
 from corral.client.sasl import DigestMd5
 from corral.client.values import EventType, State, WatchEvent
 from corral.wire import opcodes
@@ -134,6 +136,28 @@ def test_a_request_that_waits_for_a_connection_waits_for_its_rights(hosts: str) 
             assert (await waiting)[0] == b"1"
 
     run(main())
+
+
+def corral_shell(hosts: str, password: str, *commands: str) -> Result:
+    """Run commands of the shell as ann, whose password is in the environment."""
+    said = [part for command in commands for part in ("-c", command)]
+    asked = ["shell", "--sasl", "digest-md5", "--sasl-user", "ann", *said, hosts]
+    return CliRunner().invoke(cli, asked, env={"CORRAL_SASL_PASSWORD": password}, catch_exceptions=False)
+
+
+def test_the_command_line_authenticates_and_so_it_does_when_it_connects_again(hosts: str) -> None:
+    done = corral_shell(hosts, "secret", "create /shells x auth::cdrwa", "connect", "getAcl /shells", "whoami")
+
+    assert (done.stderr, done.exit_code) == ("", 0)
+    assert "'sasl,'ann\n: cdrwa\n" in done.stdout
+    assert "sasl: ann" in done.stdout
+
+
+def test_the_command_line_says_that_a_password_is_refused(hosts: str) -> None:
+    done = corral_shell(hosts, "wrong-guess", "ls /")
+
+    assert (done.stdout, done.exit_code) == ("", 1)
+    assert done.stderr == f"corral: {hosts} refused its SASL credentials\n"
 
 
 def test_kazoo_is_the_same_user(hosts: str) -> None:

@@ -157,6 +157,27 @@ def test_an_error_of_the_mechanism_closes_the_client() -> None:
     assert isinstance(driver.session.error.__cause__, OSError)
 
 
+def test_who_cannot_be_asked_now_is_asked_again_after_a_pause() -> None:
+    """KDCs restart; were that taken for a refusal, who reconnects meanwhile would be closed for good."""
+
+    def fail() -> None:
+        raise ConnectionRefusedError("no KDC")
+
+    script = Script(b"ticket", meanwhile=fail)
+    driver = Authenticating(sasl=script, servers=1)
+    driver.hello()
+
+    effects = driver.said()
+    assert [type(effect) for effect in effects[-2:]] == [Disconnect, Connect]
+    assert effects[-1].delay_ms > 0
+    assert driver.session.why.endswith(":2181 failed: no KDC")
+
+    script.meanwhile = lambda: None
+    driver.hello()
+    driver.said()
+    assert driver.tokens() == [b"ticket"]
+
+
 def test_a_connection_that_goes_meanwhile_costs_no_more_than_any_other() -> None:
     """Servers restart; were that taken for a refusal, the client would be closed for good."""
     driver = begun(*LIKE_DIGEST, servers=1)

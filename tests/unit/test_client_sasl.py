@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import struct
 import sys
-from typing import Any
 
 import puresasl.client
-import puresasl.mechanisms
 import pytest
+from tests.support.fakegssapi import UNSPECIFIED, FakeGssapi, GSSError
 
 from corral.client.errors import ClientError
 from corral.client.sasl import DigestMd5, Gssapi
@@ -100,75 +98,81 @@ def test_nothing_shows_the_password() -> None:
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(puresasl.mechanisms, "have_kerberos", False)
-    with pytest.raises(ClientError, match=r"GSSAPI needs the package kerberos: install corral\[gssapi\]"):
-        Gssapi()
+    for package in ("gssapi", "puresasl"):
+        monkeypatch.setitem(sys.modules, package, None)
 
-    monkeypatch.setitem(sys.modules, "puresasl.mechanisms", None)
-    with pytest.raises(ClientError, match=r"SASL needs the package pure-sasl: install corral\[sasl\]"):
+    with pytest.raises(ClientError, match=r"^GSSAPI needs the package gssapi: install corral\[gssapi\]$"):
+        Gssapi()
+    with pytest.raises(ClientError, match=r"^DIGEST-MD5 needs the package pure-sasl: install corral\[sasl\]$"):
         DigestMd5("ann", "secret")
-    with pytest.raises(ClientError, match=r"SASL needs the package pure-sasl: install corral\[gssapi\]"):
-        Gssapi()
 
 
-class FakeKerberos:
-    """What pure-sasl asks of the package kerberos: a ticket, one round of mutual authentication, and sealing."""
-
-    AUTH_GSS_COMPLETE = 1
-
-    def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
-        self.heard: list[bytes] = []
-        self._said = b""
-
-    def authGSSClientInit(self, **asked: Any) -> tuple[int, object]:  # noqa: N802
-        self.asked = asked
-        return 1, self
-
-    def authGSSClientStep(self, context: object, challenge: str) -> int:  # noqa: N802
-        self.heard.append(base64.b64decode(challenge))
-        self._said = b"ticket"
-        return len(self.heard) - 1
-
-    def authGSSClientResponse(self, context: object) -> str:  # noqa: N802
-        return base64.b64encode(self._said).decode()
-
-    def authGSSClientUserName(self, context: object) -> str:  # noqa: N802
-        return "ann@EXAMPLE.COM"
-
-    def authGSSClientUnwrap(self, context: object, challenge: str) -> None:  # noqa: N802
-        self._said = base64.b64decode(challenge).removeprefix(b"sealed:")
-
-    def authGSSClientWrap(self, context: object, token: str) -> None:  # noqa: N802
-        self._said = b"sealed:" + base64.b64decode(token)
+@pytest.fixture
+def kerberos(monkeypatch: pytest.MonkeyPatch) -> FakeGssapi:
+    """Give what stands in for the package gssapi."""
+    fake = FakeGssapi()
+    fake.install(monkeypatch)
+    return fake
 
 
-def test_gssapi_shows_a_ticket_for_the_server_and_asks_for_no_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    kerberos = FakeKerberos()
-    monkeypatch.setattr(puresasl.mechanisms, "kerberos", kerberos, raising=False)
-    monkeypatch.setattr(puresasl.mechanisms, "have_kerberos", True)
-    monkeypatch.setitem(puresasl.mechanisms.mechanisms, "GSSAPI", puresasl.mechanisms.GSSAPIMechanism)
+def test_gssapi_shows_a_ticket_for_the_server_and_asks_for_no_layer(kerberos: FakeGssapi) -> None:
     mechanism = Gssapi(principal="ann@EXAMPLE.COM").begin("zk1.example.com")
 
-    assert kerberos.asked == {"service": "zookeeper@zk1.example.com", "principal": "ann@EXAMPLE.COM"}
     assert mechanism.step(None) == b"ticket"
+    assert kerberos.asked == {
+        "name": "service zookeeper@zk1.example.com",
+        "creds": ("user ann@EXAMPLE.COM", "initiate"),
+        "mech": "kerberos",
+        "flags": 2 | 32,
+        "usage": "initiate",
+    }
     assert mechanism.step(b"mutual") == b""
     assert not mechanism.is_complete
-    # The server offers all layers, and 65536 bytes.
-    last = mechanism.step(b"sealed:" + struct.pack(">I", 7 << 24 | 65536))
+    # The server offers all layers, and 65536 bytes; it is told: none, 0 bytes, and whom the ticket is of.
+    assert mechanism.step(b"sealed:" + struct.pack(">I", 7 << 24 | 65536)) == b"sealed:\x01\0\0\0"
 
-    assert kerberos.heard == [b"", b"mutual"]
-    assert last is not None
-    assert (last[7], last[11:]) == (1, b"ann@EXAMPLE.COM")
+    assert kerberos.heard == [None, b"mutual"]
     assert mechanism.is_complete
 
 
-def test_a_host_that_is_given_stands_for_every_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    kerberos = FakeKerberos()
-    monkeypatch.setattr(puresasl.mechanisms, "kerberos", kerberos, raising=False)
-    monkeypatch.setattr(puresasl.mechanisms, "have_kerberos", True)
-    monkeypatch.setitem(puresasl.mechanisms.mechanisms, "GSSAPI", puresasl.mechanisms.GSSAPIMechanism)
+def test_a_host_that_is_given_stands_for_every_server_and_the_cache_for_every_principal(kerberos: FakeGssapi) -> None:
+    Gssapi(host="zk.example.com").begin("10.0.0.1").step(None)
 
-    Gssapi(host="zk.example.com").begin("10.0.0.1")
+    assert (kerberos.asked["name"], kerberos.asked["creds"]) == ("service zookeeper@zk.example.com", None)
 
-    assert kerberos.asked == {"service": "zookeeper@zk.example.com", "principal": None}
+
+@pytest.mark.parametrize(
+    ("offer", "shown"), [(b"", "nothing"), (b"\x06\0\0\0", "06000000"), (b"\x01\0\0\0\0", "0100000000")]
+)
+def test_a_server_that_insists_on_a_layer_is_refused(kerberos: FakeGssapi, offer: bytes, shown: str) -> None:
+    mechanism = Gssapi().begin("zk1")
+    mechanism.step(None)
+    mechanism.step(b"mutual")
+
+    with pytest.raises(ClientError, match=f"it offers {shown}$"):
+        mechanism.step(b"sealed:" + offer)
+    assert not mechanism.is_complete
+
+
+def test_what_kerberos_refuses_is_said_in_its_own_words_and_without_its_numbers(kerberos: FakeGssapi) -> None:
+    kerberos.error = GSSError(UNSPECIFIED, "Ticket expired", -1765328352)
+
+    with pytest.raises(ClientError, match=r"^no Kerberos ticket for zookeeper/zk1: Ticket expired$"):
+        Gssapi().begin("zk1").step(None)
+
+
+def test_a_server_that_does_not_prove_itself_is_said_to_be_another(kerberos: FakeGssapi) -> None:
+    mechanism = Gssapi().begin("zk1")
+    mechanism.step(None)
+    kerberos.error = GSSError("Invalid token was supplied", "Success", 100002)
+
+    with pytest.raises(ClientError, match=r"^the answer is not that of zookeeper/zk1: Invalid token was supplied$"):
+        mechanism.step(b"it is me")
+    assert not mechanism.is_complete
+
+
+def test_a_kdc_that_is_not_reached_is_no_refusal(kerberos: FakeGssapi) -> None:
+    kerberos.error = GSSError(UNSPECIFIED, "Cannot contact any KDC for realm 'EXAMPLE.COM'", -1765328228)
+
+    with pytest.raises(ConnectionError, match="no Kerberos ticket for zookeeper/zk1: Cannot contact any KDC for realm"):
+        Gssapi().begin("zk1").step(None)

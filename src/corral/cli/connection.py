@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from corral.base.errors import AuthFailed
 from corral.base.log import configure
 from corral.base.records import record
-from corral.cli.failures import UsageError
+from corral.cli.failures import NotAuthenticated, UsageError
+from corral.cli.sasl import SASL_OPTIONS, sasl_of
 from corral.client import tls
 from corral.client.aio import AsyncClient
 from corral.client.errors import RequestTimeout
@@ -36,11 +38,17 @@ class Connection:
     key_password: str | None = None
     uses_tls: bool = False
     checks_hostname: bool = True
+    sasl: str | None = None
+    sasl_user: str | None = None
+    sasl_password: str | None = None
+    sasl_service: str | None = None
+    sasl_host: str | None = None
+    sasl_principal: str | None = None
 
     async def open(self) -> AsyncClient:
         """Return a connected client.
 
-        Raises UsageError, BadConnectString, BadCertificate, RequestTimeout, TlsFailed, AuthFailed.
+        Raises UsageError, BadConnectString, BadCertificate, RequestTimeout, TlsFailed, AuthFailed, NotAuthenticated.
         """
         shown = [credentials(text) for text in self.auth]
         client = AsyncClient(
@@ -50,8 +58,14 @@ class Connection:
             ssl_context=self._ssl_context(),
             log=configure("text", "error"),
             connect_timeout=self.timeout_s,
+            sasl=sasl_of(
+                self.sasl, self.sasl_user, self.sasl_password, self.sasl_service, self.sasl_host, self.sasl_principal
+            ),
         )
-        await client.start()
+        try:
+            await client.start()
+        except AuthFailed as error:
+            raise NotAuthenticated(str(error).removeprefix("the client is closed: ")) from error
         try:
             async with asyncio.timeout(self.timeout_s):
                 for scheme, token in shown:
@@ -106,6 +120,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
                           "machine do not see it."),
         click.option("--check-hostname/--no-check-hostname", "checks_hostname", default=True,
                      help="Whether a server's certificate must be for the name that it is connected by."),
+        *SASL_OPTIONS,
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -46,6 +46,10 @@ class NotConnected(CorralError):
     """A command that needs a connection where there is none."""
 
 
+class NotAuthenticated(CorralError):
+    """SASL did not succeed; the message says why."""
+
+
 class Missing(CorralError):
     """What was asked for is not there."""
 

@@ -30,7 +30,10 @@ class Mechanism(Protocol):
         """Whether nothing is missing but, maybe, that the server takes the last token."""
 
     def step(self, challenge: bytes | None) -> bytes | None:
-        """Return the answer to a challenge of the server, None for none. challenge: None to begin with."""
+        """Return the answer to a challenge of the server, None for none. challenge: None to begin with.
+
+        Raises ConnectionError if whom it has to ask is not reached, which may pass; all other errors are final.
+        """
 
 
 class Sasl(Protocol):
@@ -91,9 +94,12 @@ class Exchange:
         self._is_first = False
         return token
 
-    def broken(self, error: Exception) -> AuthFailed:
-        """Return what becomes of an error of the mechanism."""
-        failed = self._failed(f"the SASL exchange with {self._host} failed: {str(error) or type(error).__name__}")
+    def broken(self, error: Exception) -> str | AuthFailed:
+        """Return what becomes of an error of the mechanism: why to try again later, or the end."""
+        why = f"the SASL exchange with {self._host} failed: {str(error) or type(error).__name__}"
+        if isinstance(error, ConnectionError):
+            return why
+        failed = self._failed(why)
         failed.__cause__ = error
         return failed
 

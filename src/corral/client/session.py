@@ -277,7 +277,11 @@ class Session:
             # That connection is gone.
             return
         if error is not None:
-            self._finish(exchange.broken(error))
+            broken = exchange.broken(error)
+            if isinstance(broken, str):
+                self._break(broken, now)
+            else:
+                self._finish(broken)
             return
         body = exchange.request(token)
         if body is None:
