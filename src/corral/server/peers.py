@@ -45,7 +45,7 @@ class Peer(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=PAUSE_AT)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what was read, and send what that produced."""
+        """Pass on what was read, and have sent what that produced."""
         conn = self.conn
         if conn is None:
             return
@@ -53,14 +53,20 @@ class Peer(asyncio.Protocol):
             self._take_first(conn, data)
             return
         conn.receive(data, int(monotonic() * 1000))
-        out = conn.out
-        if out:
-            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
-            out.clear()
+        if conn.out:
+            self.node.corks.send(self)
         if conn.backlog or conn.is_closing or conn.is_unread:
             self._look_after(conn)
         elif conn.queue and self.node.replica.has_output():
             self.node.schedule()
+
+    def send(self) -> None:
+        """Write what the core has put out."""
+        conn = self.conn
+        if conn is not None and conn.out:
+            out = conn.out
+            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
+            out.clear()
 
     def _look_after(self, conn: Connection) -> None:
         """See to a connection of which something is still to be done, and to what it has given the others to do."""
