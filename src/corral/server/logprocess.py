@@ -32,6 +32,8 @@ SYNCED: Final = 3
 FAILED: Final = 4
 
 _READ_BYTES: Final = 1 << 16
+_FEW_BYTES: Final = 4096
+"""A read of fewer was all there is, and few writers are at it; behind a larger one more may have come meanwhile."""
 
 
 class SocketSource:
@@ -47,7 +49,7 @@ class SocketSource:
         """Return the next item. Raises queue.Empty after `timeout` seconds, or at once without `block`."""
         while not self._items:
             if not block and self._has_taken_all:
-                # A moment ago. To ask again would take longer than a batch in between saves.
+                # A moment ago, and little: to ask again would take longer than a batch in between saves.
                 raise Empty
             if timeout is not None and not select([self._sock], [], [], timeout)[0]:
                 raise Empty
@@ -59,7 +61,7 @@ class SocketSource:
                 data = b""
             if not data:
                 return END
-            self._has_taken_all = len(data) < _READ_BYTES
+            self._has_taken_all = len(data) < _FEW_BYTES
             if self._rest:
                 self._rest += data
                 del self._rest[: self._cut(self._rest)]
