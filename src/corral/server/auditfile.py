@@ -30,6 +30,8 @@ class AuditFile(io.TextIOBase):
         self._queue: SimpleQueue[str | None] = SimpleQueue()
         self._is_failing = False
         self.lost = 0
+        # First, as `close` asks for it, that of a file which could not be opened too.
+        self._thread = threading.Thread(target=self._run, name="corral-audit", daemon=True)
         try:
             self._handle = self._open()
         except OSError as error:
@@ -37,7 +39,6 @@ class AuditFile(io.TextIOBase):
                 f"cannot write the audit log: {error.strerror}: {path}; corral.audit.file must name a file in a "
                 "directory that the server may write in"
             ) from error
-        self._thread = threading.Thread(target=self._run, name="corral-audit", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> int:

@@ -13,7 +13,9 @@ from typing import Final, Protocol
 TOGETHER_MAX: Final = 32
 """How many connections' replies wait for each other."""
 TURNS_ALONE: Final = 8
+"""After how many turns with one connection it is written to at once."""
 LOOKS_APART: Final = 64
+"""How often it is, until a turn is looked at again."""
 
 
 class Sender(Protocol):
