@@ -17,8 +17,8 @@ from corral.client.session import NO_PASSWORD, XID_MAX
 from corral.client.values import EventType, State, WatchMode
 from corral.client.watches import CHUNK_BYTES, DATA, PERSISTENT
 from corral.wire import opcodes
-from corral.wire.client import SetWatches
-from corral.wire.schema import decode
+from corral.wire.client import SetWatches, WatcherEvent
+from corral.wire.schema import decode, encode
 
 
 def test_a_new_session_asks_for_none_and_requests_wait_for_it() -> None:
@@ -283,3 +283,42 @@ def test_a_server_that_hangs_up_behind_its_hello_is_called_ever_less_often() -> 
     driver.said()
     driver.session.closed("the test says so", driver.now)
     assert [effect.delay_ms for effect in driver.said() if isinstance(effect, Connect)] == [0]
+
+
+def test_what_one_read_brings_is_told_in_its_order() -> None:
+    driver = up()
+    asked = [driver.get(), driver.get(b"/b", print), driver.get(b"/c"), driver.get(b"/d"), driver.get(b"/e")]
+    driver.sent()
+
+    def answer(xid: int, body: bytes, err: int = 0) -> bytes:
+        return struct.pack(">iiqi", 16 + len(body), xid, 20 + xid, err) + body
+
+    event = encode(WatcherEvent(EventType.CHANGED, 3, b"/b"))
+    stream = b"".join(
+        (answer(1, A), answer(2, A), answer(3, b"", -101), answer(opcodes.XID_NOTIFICATION, event), answer(4, A))
+    )
+    rest = answer(5, A)
+    driver.session.received(stream + rest[:30], driver.now)
+    driver.session.received(rest[30:], driver.now)
+
+    said = driver.said()
+    assert [said[index] for index in (0, 1, 2, 4, 5)] == asked
+    assert isinstance(said[3], Fire)
+    assert isinstance(asked[2].error, NoNode)
+    assert [call.value is None for call in asked] == [False, False, True, False, False]
+    assert [call.zxid for call in asked] == [21, 22, 23, 24, 25]
+    assert driver.session.zxid == 25
+
+
+@pytest.mark.parametrize("cut", [1, 60, 68, 69, 73])
+def test_a_short_answer_is_not_made_up_from_the_next_one(cut: int) -> None:
+    driver = up()
+    first, second = driver.get(), driver.get()
+    driver.sent()
+    short, whole = (struct.pack(">iiqi", 16 + len(body), xid, 9, 0) + body for xid, body in ((1, A[:-cut]), (2, A)))
+
+    driver.session.received(short + whole, driver.now)
+
+    assert "cannot be read" in driver.session.why
+    assert isinstance(first.error, ConnectionLoss)
+    assert isinstance(second.error, ConnectionLoss)

@@ -23,8 +23,8 @@ CONTAINER: Final = 4
 TTL: Final = 5
 TTL_SEQUENCE: Final = 6
 
-_STAT: Final = struct.Struct(">qqqqiiiqiiq")
-_unpack_stat: Final = _STAT.unpack_from
+STAT_BYTES: Final = 68
+_unpack_stat: Final = struct.Struct(">qqqqiiiqiiq").unpack_from
 _make_stat: Final = partial(tuple.__new__, ZnodeStat)
 _unpack_int: Final = struct.Struct(">i").unpack_from
 _pack_int: Final = struct.Struct(">i").pack
@@ -32,15 +32,30 @@ _decode_acl: Final = decoder(records.GetAclResponse)
 _decode_info: Final = decoder(records.WhoAmIResponse)
 
 
+# What follows an answer in `buf` is another one: nothing may be read from there.
+
+
 def _stat(buf: bytes, at: int, end: int) -> ZnodeStat:
+    if end - at < STAT_BYTES:
+        raise WireError(f"a stat of {end - at} bytes")
     return _make_stat(_unpack_stat(buf, at))
 
 
 def _data(buf: bytes, at: int, end: int) -> tuple[bytes, ZnodeStat]:
-    (size,) = _unpack_int(buf, at)
+    size = _unpack_int(buf, at)[0]
     at += 4
     stop = at + size if size > 0 else at
+    if end - stop < STAT_BYTES:
+        raise WireError(f"data of {size} bytes and a stat in {end - at} bytes")
     return buf[at:stop], _make_stat(_unpack_stat(buf, stop))
+
+
+def _text_end(buf: bytes, at: int, end: int) -> int:
+    """Return where a string ends that begins at `at` with its length."""
+    stop: int = at + 4 + _unpack_int(buf, at)[0]
+    if not at + 4 <= stop <= end:
+        raise WireError(f"a string reaches to {stop} of {end} bytes")
+    return stop
 
 
 def _names(buf: bytes, at: int, end: int) -> tuple[list[str], int]:
@@ -50,9 +65,7 @@ def _names(buf: bytes, at: int, end: int) -> tuple[list[str], int]:
         raise WireError(f"{count} names in {end - at} bytes")
     names = []
     for _ in range(count):
-        stop = at + 4 + _unpack_int(buf, at)[0]
-        if not at + 4 <= stop <= end:
-            raise WireError(f"a name reaches to {stop} of {end} bytes")
+        stop = _text_end(buf, at, end)
         names.append(buf[at + 4 : stop].decode())
         at = stop
     return names, at
@@ -64,7 +77,7 @@ def _children(buf: bytes, at: int, end: int) -> list[str]:
 
 def _children_and_stat(buf: bytes, at: int, end: int) -> tuple[list[str], ZnodeStat]:
     names, at = _names(buf, at, end)
-    return names, _make_stat(_unpack_stat(buf, at))
+    return names, _stat(buf, at, end)
 
 
 def _acl(buf: bytes, at: int, end: int) -> tuple[list[ACL], ZnodeStat]:
@@ -73,6 +86,8 @@ def _acl(buf: bytes, at: int, end: int) -> tuple[list[ACL], ZnodeStat]:
 
 
 def _number(buf: bytes, at: int, end: int) -> int:
+    if end - at < 4:
+        raise WireError(f"a number of {end - at} bytes")
     value: int = _unpack_int(buf, at)[0]
     return value
 
@@ -84,16 +99,15 @@ def _infos(buf: bytes, at: int, end: int) -> list[tuple[str, str]]:
 
 def _path_reader(chroot: int) -> Decode:
     def read(buf: bytes, at: int, end: int) -> str:
-        stop = at + 4 + _unpack_int(buf, at)[0]
-        return buf[at + 4 + chroot : stop].decode() or "/"
+        return buf[at + 4 + chroot : _text_end(buf, at, end)].decode() or "/"
 
     return read
 
 
 def _created_reader(chroot: int) -> Decode:
     def read(buf: bytes, at: int, end: int) -> tuple[str, ZnodeStat]:
-        stop = at + 4 + _unpack_int(buf, at)[0]
-        return buf[at + 4 + chroot : stop].decode(), _make_stat(_unpack_stat(buf, stop))
+        stop = _text_end(buf, at, end)
+        return buf[at + 4 + chroot : stop].decode(), _stat(buf, stop, end)
 
     return read
 
