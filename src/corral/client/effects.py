@@ -25,7 +25,14 @@ class Call:
     shell's. zxid: the newest transaction that the server knew when it answered; a write's own.
     """
 
-    __slots__ = ("decode", "error", "frame", "is_write", "op", "path", "sink", "value", "watch", "xid", "zxid")
+    # Of the class, so that a request needs no time for what it does not have, or not yet.
+    path = b""
+    watch: tuple[int, int, Listener] | None = None
+    xid = 0
+    zxid = 0
+    sink: Any = None
+    value: Any = None
+    error: Exception | None = None
 
     def __init__(
         self, op: int, payload: bytes, decode: Decode, is_write: bool, path: bytes = b"",
@@ -35,13 +42,10 @@ class Call:
         self.frame = payload
         self.decode = decode
         self.is_write = is_write
-        self.path = path
-        self.watch = watch
-        self.xid = 0
-        self.zxid = 0
-        self.sink: Any = None
-        self.value: Any = None
-        self.error: Exception | None = None
+        if path:
+            self.path = path
+        if watch is not None:
+            self.watch = watch
 
 
 @record

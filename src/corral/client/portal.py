@@ -75,7 +75,7 @@ class Box:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait; tell whether there is something."""
-        return self._lock.acquire(True, -1 if timeout is None else timeout)
+        return self._lock.acquire() if timeout is None else self._lock.acquire(True, timeout)
 
     def abandon(self) -> None:
         """Have no use for a result any more."""
@@ -138,7 +138,7 @@ class Portal:
 
         timeout: seconds until RequestTimeout; the outcome is unknown then.
         """
-        return self._await(self._box_of_caller(), None, timeout, method, args, kwargs)
+        return self._await(None, timeout, method, args, kwargs)
 
     def ask(
         self, direct: Direct | None, timeout: float | None, method: Callable[..., Any], args: tuple[Any, ...]
@@ -147,22 +147,26 @@ class Portal:
 
         direct(box, method, args) does so, or returns False; None if nothing can be done directly.
         """
-        return self._await(self._box_of_caller(), direct, timeout, method, args, _NOTHING)
+        return self._await(direct, timeout, method, args, _NOTHING)
 
-    def _box_of_caller(self) -> Box:
+    def _await(
+        self, direct: Direct | None, timeout: float | None, method: Callable[..., Any], args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:  # fmt: skip
         if self._generation != forks.generation:
             raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
         if get_ident() == self._thread_id:
             raise RuntimeError("the client's own thread cannot wait for the client")
-        return Box()
-
-    def _await(
-        self, box: Box, direct: Direct | None, timeout: float | None, method: Callable[..., Any],
-        args: tuple[Any, ...], kwargs: dict[str, Any],
-    ) -> Any:  # fmt: skip
+        box = Box()
         try:
             if direct is None or self._is_awake or not direct(box, method, args):
-                self._hand_over(box, method, args, kwargs)
+                self._queue.append((box, method, args, kwargs))
+                if not self._is_awake:
+                    self._is_awake = True
+                    self._wake()
+                elif self._is_stopped:
+                    # Maybe behind the last who emptied the queue.
+                    raise ClientClosed("the client is closed")
             is_there = box.wait(timeout)
         except BaseException:
             # A signal's handler raised, Ctrl+C above all.
@@ -178,17 +182,6 @@ class Portal:
                 # The traceback holds this frame, and the frame would hold the error.
                 del box
         return box.value
-
-    def _hand_over(
-        self, box: Box, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:  # fmt: skip
-        self._queue.append((box, method, args, kwargs))
-        if not self._is_awake:
-            self._is_awake = True
-            self._wake()
-        elif self._is_stopped:
-            # Maybe behind the last who emptied the queue.
-            raise ClientClosed("the client is closed")
 
     def _give_up(self, box: Box) -> None:
         """Leave nothing running for a caller that does not wait any more."""

@@ -58,6 +58,7 @@ NEVER: Final = 1 << 62
 XID_MAX: Final = 0x7FFFFFFF
 NO_PASSWORD: Final = bytes(16)
 _HEAD_BYTES: Final = 16
+_ANSWER_BYTES_MIN: Final = 20
 _TLS_ALERT: Final = 0x1503
 _ENDED: Final = "the server says that the session has ended"
 
@@ -68,6 +69,7 @@ _pack_int: Final = struct.Struct(">i").pack
 _decode_hello: Final = decoder(ConnectResponse)
 _decode_event: Final = decoder(WatcherEvent)
 _CLOSED: Final = State.CLOSED
+_UNREADABLE: Final = (WireError, struct.error, ValueError, SessionExpired)
 _PING_FRAME: Final = _pack_head(8, XID_PING, PING)
 
 
@@ -132,7 +134,7 @@ class Session:
 
     def submit(self, call: Call) -> None:
         """Send a request, or keep it until there is a connection. Raises ClientClosed."""
-        if self.state is _CLOSED or self._closing is not None:
+        if self._closing is not None or self.state is _CLOSED:
             self._require_open()
         if self._is_up:
             self._send(call)
@@ -248,6 +250,10 @@ class Session:
         try:
             # Until the connection is gone: a frame may end it.
             while self._is_open and end - at >= 4:
+                if self._in_flight and self._is_up and not self._is_paused:
+                    at = self._take_answers(data, at, end)
+                    if end - at < 4:
+                        break
                 size = _unpack_int(data, at)[0]
                 stop = at + 4 + size
                 if size >> 16 == _TLS_ALERT and not self._is_up:
@@ -414,6 +420,48 @@ class Session:
         self._out.append(_pack_head(8 + len(payload), xid, call.op) + payload)
         self._in_flight.append(call)
 
+    def _take_answers(self, data: bytes, at: int, end: int) -> int:
+        """Take the frames that are no more than the answers to what was asked; return where the next one begins.
+
+        Most are, and what they tell of the connection is noted once for all of them. `_take` has the rest.
+        """
+        in_flight = self._in_flight
+        done = self.effects.append
+        answered = newest = 0
+        while in_flight and end - at >= _ANSWER_BYTES_MIN:
+            size, xid, zxid, err = _unpack_head(data, at)
+            stop = at + 4 + size
+            call = in_flight[0]
+            if xid != call.xid or err or stop > end or size < _HEAD_BYTES or call.watch is not None:
+                break
+            try:
+                call.value = call.decode(data, at + _ANSWER_BYTES_MIN, stop)
+            except _UNREADABLE:
+                break
+            if call is self._closing:
+                break
+            in_flight.popleft()
+            call.zxid = zxid
+            if zxid > 0:
+                newest = zxid
+            answered = xid
+            at = stop
+            done(call)
+        if newest:
+            self.zxid = newest
+        if answered:
+            self._answered(answered)
+        return at
+
+    def _answered(self, xid: int) -> None:
+        """Note that the server has answered the request of that number, so was there when it was sent."""
+        marks = self._marks
+        # The first mark that is not before this number, which begins anew after XID_MAX.
+        while marks and (marks[0][0] - xid) & XID_MAX >= 1 << 30:
+            marks.popleft()
+        if marks and marks[0][1] > self.heard_at:
+            self._heard(marks[0][1])
+
     def _take(self, data: bytes, at: int, stop: int, now: int) -> None:
         """Take one frame of an established session."""
         _, xid, zxid, err = _unpack_head(data, at)
@@ -426,12 +474,7 @@ class Session:
             call.zxid = zxid
             if zxid > 0:
                 self.zxid = zxid
-            marks = self._marks
-            # The first mark that is not before this number, which begins anew after XID_MAX.
-            while marks and (marks[0][0] - xid) & XID_MAX >= 1 << 30:
-                marks.popleft()
-            if marks and marks[0][1] > self.heard_at:
-                self._heard(marks[0][1])
+            self._answered(xid)
             if not err:
                 try:
                     call.value = call.decode(data, at + 20, stop)

@@ -51,7 +51,10 @@ class SharedSession(Session):
     def submit(self, call: Call) -> None:
         """As the session of one thread, and as all other calls below; written out as each request comes by here."""
         with self.lock:
-            Session.submit(self, call)
+            if self._is_up and self._closing is None:
+                self._send(call)
+            else:
+                Session.submit(self, call)
 
 
 def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
