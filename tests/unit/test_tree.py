@@ -45,9 +45,9 @@ def test_the_digest_after_a_create_is_the_known_one() -> None:
     core = Core()
     tree = core.tree
     node = tree.nodes[b"/"]
-    from corral.tree.node import new_body
+    from corral.tree.node import new_body, sized
 
-    made = Node(new_body(b"x", 3, 0x1A1FBF4BCB1, 0), tree.acls.open, 0)
+    made = Node(new_body(sized(b"x"), 3, 0x1A1FBF4BCB1, 0), tree.acls.open, 0)
     tree.add(b"/a", made, b"/", node, with_child_added(node.body, 1, 3))
 
     assert node_digest(b"/a", made.body, 0) == 0xD0FCFC6E

@@ -146,6 +146,7 @@ def test_an_ipv6_client_is_written_in_brackets(core: Core) -> None:
 def test_reads_at_once_count_as_latencies_of_0(core: Core) -> None:
     client = core.client()
     client.create(b"/a")
+    core.metrics.fold()
     core.metrics.latency.reset()
     core.metrics.latency.add(3)
     received = core.metrics.packets_received

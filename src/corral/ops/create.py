@@ -13,7 +13,7 @@ from corral.base.errors import (
     Unimplemented,
     WireError,
 )
-from corral.base.paths import ROOT, validate_path
+from corral.base.paths import ROOT, is_plain_name, validate_path
 from corral.ops.base import Preparing, Stamp, View, WriteOp
 from corral.ops.limits import check_quota
 from corral.tree.node import (
@@ -23,6 +23,7 @@ from corral.tree.node import (
     creates_of,
     is_session,
     new_body,
+    sized,
     stat_of,
     to_int32,
     ttl_owner,
@@ -30,16 +31,20 @@ from corral.tree.node import (
     with_creates_raised,
 )
 from corral.wire.client import CreateRequest, CreateTtlRequest
-from corral.wire.data import ACL, OPEN_ACL
+from corral.wire.data import ACL, OPEN_ACL, StoredAcls
 from corral.wire.opcodes import CREATE, CREATE2, CREATE_CONTAINER, CREATE_PERM, CREATE_TTL
 from corral.wire.schema import encode, unpacker
 from corral.wire.txns import CreateContainerTxn, CreateTtlTxn, CreateTxn, TxnBody
 
 _pack_int: Final = struct.Struct(">i").pack
+_unpack_int: Final = struct.Struct(">i").unpack_from
 _pack_end: Final = struct.Struct(">?i").pack
 _unpack_request: Final = unpacker(CreateRequest)
 _unpack_txn: Final = unpacker(CreateTxn)
 
+# How a create with the usual list ends, and its flags: none, ephemeral, sequential, both.
+_OPEN_TAILS: Final = {encode(StoredAcls(OPEN_ACL)) + _pack_int(flags): flags for flags in range(4)}
+_TAIL_BYTES: Final = len(encode(StoredAcls(OPEN_ACL))) + 4
 EPHEMERAL_FLAGS: Final = (1, 3)
 SEQUENTIAL_FLAGS: Final = (2, 3, 6)
 TTL_FLAGS: Final = (5, 6)
@@ -66,30 +71,33 @@ class CreateOp(WriteOp[Any]):
     def take(self, cx: Preparing, buf: bytes, at: int, end: int) -> tuple[int, bytes, bytes]:
         if not self.is_plain:
             return super().take(cx, buf, at, end)
-        asked, data, acls, flags, stop = _unpack_request(buf, at, end)
-        path, parent_path, parent, stored, creates = self._check(cx, asked, data, acls, flags, -1)
-        is_ephemeral = flags in EPHEMERAL_FLAGS
-        kind = cx.type = self.code
-        if stored is not OPEN_ACL:
-            body = encode(CreateTxn(path, data, stored, is_ephemeral, creates))
+        middle = at + 4 + _unpack_int(buf, at)[0]
+        tail = end - _TAIL_BYTES
+        flags = _OPEN_TAILS.get(buf[tail:end], -1)
+        if flags >= 0 and at + 4 < middle <= tail - 4 and _unpack_int(buf, middle)[0] == tail - middle - 4:
+            # As nearly every request is; it need not be taken apart.
+            asked, data, acls = buf[at + 4 : middle], buf[middle:tail], OPEN_ACL
         else:
-            # The transaction is the request but for its end, and maybe its path: its bytes serve for both.
-            if path is not asked:
-                body = _pack_int(len(path)) + path + buf[at + 4 + len(asked) : stop - 4]
-            else:
-                body = buf[at : stop - 4]
-            body += _pack_end(is_ephemeral, creates)
+            asked, data, acls, flags, _ = _unpack_request(buf, at, end)
+            middle = at + 4 + len(asked)
+            data = sized(data)
+        path, parent_path, parent, stored, creates = self._check(cx, asked, len(data) - 4, acls, flags, -1)
+        is_ephemeral = flags in EPHEMERAL_FLAGS
         owner = cx.client_id if is_ephemeral else 0
-        node = Node(new_body(data, cx.zxid, cx.time, owner), cx.view.acls.intern(stored), owner)
-        cx.view.add(path, node, parent_path, parent, with_child_added(parent.body, creates, cx.zxid))
-        reply = _pack_int(len(path)) + path
-        return kind, body, reply + node.body[-68:] if self.has_stat else reply
+        cx.type = self.code
+        view = cx.view
+        acl = view.acls.open if stored is OPEN_ACL else view.acls.intern(stored)
+        shown = buf[at:middle] if path is asked else _pack_int(len(path)) + path
+        node = Node(new_body(data, cx.zxid, cx.time, owner), acl, owner)
+        view.add(path, node, parent_path, parent, with_child_added(parent.body, creates, cx.zxid))
+        body = b"".join((shown, data, acl.encoded, _pack_end(is_ephemeral, creates)))
+        return self.code, body, shown + node.body[-68:] if self.has_stat else shown
 
     def prepare(self, cx: Preparing, request: CreateRequest | CreateTtlRequest) -> tuple[int, TxnBody]:
         flags = request.flags
         ttl = request.ttl if isinstance(request, CreateTtlRequest) else -1
         data = request.data
-        path, _, _, acl, creates = self._check(cx, request.path, data, request.acl, flags, ttl)
+        path, _, _, acl, creates = self._check(cx, request.path, len(data or b""), request.acl, flags, ttl)
         if self.code == CREATE_CONTAINER:
             return self.code, CreateContainerTxn(path, data, acl, creates)
         if self.code == CREATE_TTL and flags in TTL_FLAGS:
@@ -98,11 +106,11 @@ class CreateOp(WriteOp[Any]):
         return kind, CreateTxn(path, data, acl, flags in EPHEMERAL_FLAGS, creates)
 
     def _check(
-        self, cx: Preparing, path: bytes, data: bytes | None, acls: list[ACL] | None, flags: int, ttl: int
+        self, cx: Preparing, path: bytes, size: int, acls: list[ACL] | None, flags: int, ttl: int
     ) -> tuple[bytes, bytes, Node, list[ACL], int]:
         """Return the node's path, its parent's and the parent, the list to store and the parent's creates after it.
 
-        Raises ZooKeeperError.
+        size: of its data. Raises ZooKeeperError.
         """
         if flags:
             _check_mode(cx, flags, ttl)
@@ -122,13 +130,14 @@ class CreateOp(WriteOp[Any]):
         creates = creates_of(parent.body)
         if flags in SEQUENTIAL_FLAGS:
             path += b"%010d" % creates
-        validate_path(path)
+        if not is_plain_name(path, slash + 1):
+            validate_path(path)
         if view.get(path) is not None:
             raise NodeExists(f"{path!r} exists")
         if parent.owner and is_session(parent.owner):
             raise NoChildrenForEphemerals(f"{parent_path!r} is ephemeral")
         if cx.options.enforce_quota:
-            check_quota(cx, path, 1, len(data or b""))
+            check_quota(cx, path, 1, size)
         return path, parent_path, parent, acl, to_int32(creates + 1)
 
     def apply(self, view: View, stamp: Stamp, body: Any) -> Node | None:
@@ -193,7 +202,7 @@ def _apply(
         if stamp.type == CREATE:
             view.set_body(parent_path, parent, with_creates_raised(parent.body, creates, zxid))
         return known
-    node = Node(new_body(data, zxid, stamp.time, owner), acl, owner)
+    node = Node(new_body(sized(data), zxid, stamp.time, owner), acl, owner)
     view.add(path, node, parent_path, parent, with_child_added(parent.body, creates, zxid))
     return node
 

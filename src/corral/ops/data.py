@@ -10,7 +10,7 @@ from corral.base.paths import validate_path
 from corral.ops.base import Preparing, ReadOp, Serving, Stamp, View, WriteOp
 from corral.ops.delete import check_version
 from corral.ops.limits import check_quota
-from corral.tree.node import Node, data_length, next_version, stat_of, version_of, with_data
+from corral.tree.node import Node, data_length, next_version, sized, stat_of, version_of, with_data
 from corral.wire.client import SetDataRequest
 from corral.wire.opcodes import GET_DATA, READ, SET_DATA, WRITE
 from corral.wire.schema import unpacker
@@ -65,18 +65,23 @@ class SetData(WriteOp[SetDataRequest]):
 
     def take(self, cx: Preparing, buf: bytes, at: int, end: int) -> tuple[int, bytes, bytes]:
         # The transaction is the request with the new version for the expected one: its bytes serve for both.
-        path, data, expected, stop = _unpack_request(buf, at, end)
-        node, version = self._check(cx, path, data, expected)
+        middle = at + 4 + _unpack_int(buf, at)[0]
+        if at + 4 < middle <= end - 8 and _unpack_int(buf, middle)[0] == end - middle - 8:
+            path, data, expected, stop = buf[at + 4 : middle], buf[middle : end - 4], _unpack_int(buf, end - 4)[0], end
+        else:
+            path, data, expected, stop = _unpack_request(buf, at, end)
+            data = sized(data)
+        node, version = self._check(cx, path, len(data) - 4, expected)
         body = with_data(node.body, data, version, cx.zxid, cx.time)
         cx.view.set_data(path, node, body)
         return SET_DATA, buf[at : stop - 4] + _pack_int(version), body[-68:]
 
     def prepare(self, cx: Preparing, request: SetDataRequest) -> tuple[int, TxnBody]:
-        _, version = self._check(cx, request.path, request.data, request.version)
+        _, version = self._check(cx, request.path, len(request.data or b""), request.version)
         return SET_DATA, SetDataTxn(request.path, request.data, version)
 
-    def _check(self, cx: Preparing, path: bytes, data: bytes | None, expected: int) -> tuple[Node, int]:
-        """Return the node that may be changed, and its new version. Raises ZooKeeperError."""
+    def _check(self, cx: Preparing, path: bytes, size: int, expected: int) -> tuple[Node, int]:
+        """Return the node that may be changed, and its new version. size: of the data. Raises ZooKeeperError."""
         node: Node | None = cx.view.get(path)
         if node is None:
             validate_path(path)
@@ -84,7 +89,7 @@ class SetData(WriteOp[SetDataRequest]):
         if not node.acl.world & WRITE:
             cx.require(node.acl, WRITE, path)
         if cx.options.enforce_quota:
-            check_quota(cx, path, 0, len(data or b"") - data_length(node.body))
+            check_quota(cx, path, 0, size - data_length(node.body))
         version = version_of(node.body)
         if expected != -1:
             check_version(path, expected, version)
@@ -110,4 +115,4 @@ def _apply(view: View, stamp: Stamp, path: bytes, data: bytes | None, version: i
     node = view.get(path)
     if node is None:
         return None
-    return view.set_data(path, node, with_data(node.body, data, version, stamp.zxid, stamp.time))
+    return view.set_data(path, node, with_data(node.body, sized(data), version, stamp.zxid, stamp.time))

@@ -47,7 +47,7 @@ class Registry:
         self.multi = multi = Multi(self.writes, self.by_txn)
         self.writes[multi.code] = multi
         self.by_txn[multi.code] = multi
-        inner = (CREATE_SESSION, ERROR, CHECK)
+        inner = (CREATE_SESSION, CLOSE_SESSION, ERROR, CHECK)
         self.requests = {code: op for code, op in self.writes.items() if code not in inner}
         ops: list[ReadOp | WriteOp[Any]] = [*self.reads.values(), *self.writes.values()]
         self.names = {op.code: op.name for op in ops} | {PING: "ping", SYNC: "sync", AUTH: "auth", SASL: "sasl"}

@@ -75,7 +75,9 @@ class Connection:
 
     identities: who the client has shown to be. queue: writes waiting for agreement and reads waiting behind them.
     served: reads that were answered at once, which neither `received` nor `sent` nor the latencies count.
+    latency_count: writes that were answered, which `sent` leaves out.
     backlog: bytes that were received and wait for the next turn. is_unread: nothing more is to be read for now.
+    last_latency: of the last write, in ms; -1 before the first.
     """
 
     __slots__ = (
@@ -115,7 +117,7 @@ class Connection:
         self.last_xid = -1
         self.last_zxid = -1
         self.last_response_at = 0
-        self.last_latency = 0
+        self.last_latency = -1
         self.served = 0
         self.latency_count = self.latency_sum = self.latency_max = 0
         self.latency_min = LATENCY_MAX
@@ -168,6 +170,7 @@ class Connection:
                 return
         replica = self.replica
         reads = self.reads
+        writes = self.writes
         queue = self.queue
         serving = replica.serving
         limit = replica.frame_bytes_plain
@@ -210,8 +213,8 @@ class Connection:
                     least = answer
                 counts[op] = counts.get(op, 0) + 1
             else:
-                write = self.writes.get(op)
-                if write is not None and op != CLOSE_SESSION:
+                write = writes.get(op)
+                if write is not None:
                     counts[op] = counts.get(op, 0) + 1
                     try:
                         if replica.submit(self, xid, write, data, at + 12, stop, now):
@@ -226,7 +229,8 @@ class Connection:
                         break
                 else:
                     self._other(read, op, xid, data, at + 12, stop, now)
-                reads = self.reads
+                    reads = self.reads
+                    writes = self.writes
                 if self.is_closing or self.is_unread:
                     at = stop
                     break
@@ -458,28 +462,31 @@ class Connection:
             self.is_unread = True
             self.replica.throttled[self] = None
 
-    def complete(self, entry: Entry, latency: int) -> None:
-        """Answer the write at the head of the queue, then the reads that waited for it."""
-        if self.state == CLOSED:
-            return
+    def complete(self, entry: Entry, xid: int, zxid: int, err: int, reply: bytes, latency: int) -> None:
+        """Answer the write at the head of the queue, then the reads that waited for it.
+
+        xid, zxid, err, reply: the entry's, which who calls has at hand.
+        """
         replica = self.replica
         if replica.fanout.waiting:
             replica.fanout.settle(self)
         queue = self.queue
         head = queue.popleft()
-        assert head is entry, f"session 0x{self.session_id:x}: completed xid {entry.xid} is not the oldest"
-        reply = entry.reply
-        self.out.append(_pack_reply(16 + len(reply), entry.xid, entry.zxid, entry.err) + reply)
-        self.sent += 1
-        replica.metrics.other_sent += 1
-        replica.metrics.response_sized(16 + len(reply))
+        assert head is entry, f"session 0x{self.session_id:x}: completed xid {xid} is not the oldest"
+        size = 16 + len(reply)
+        self.out.append(_pack_reply(size, xid, zxid, err) + reply)
+        metrics = replica.metrics
+        metrics.last_response_size = size
+        sizes = metrics.write_sizes
+        sizes[size] = sizes.get(size, 0) + 1
+        self.last_zxid = zxid
         self.latency_count += 1
-        self.last_zxid = entry.zxid
-        self.last_latency = latency
-        if latency < self.latency_min:
-            self.latency_min = latency
         if latency:
             self.latency_sum += latency
+        if latency != self.last_latency:
+            self.last_latency = latency
+            if latency < self.latency_min:
+                self.latency_min = latency
             if latency > self.latency_max:
                 self.latency_max = latency
         while queue and type(queue[0]) is tuple:
@@ -522,8 +529,9 @@ class Connection:
     def reset_stats(self) -> None:
         """Forget what `cons` shows."""
         self.received = self.sent = self.served = 0
-        self.latency_count = self.latency_sum = self.latency_max = self.last_latency = 0
+        self.latency_count = self.latency_sum = self.latency_max = 0
         self.latency_min = LATENCY_MAX
+        self.last_latency = -1
         self.last_op = self.last_xid = self.last_zxid = -1
         self.last_response_at = 0
 

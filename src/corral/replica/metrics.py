@@ -17,6 +17,9 @@ _FIRED: Final = {
 }
 
 
+UNFOLDED_MAX: Final = 1000
+
+
 class Summary:
     """Count, sum, least and greatest of a quantity since the last reset."""
 
@@ -111,7 +114,8 @@ class Metrics:
 
     counters: by name. summaries: by name; latencies in ms. op_counts: requests by operation's code.
     reads_at_once: reads answered as they came, each a packet in and out; reads_waited: those that waited for a write.
-    other_received, other_sent: all other packets.
+    write_latencies, write_sizes: of how many writes' answers each was, since the last `fold`. other_received,
+    other_sent: all other packets.
     response_bytes and the response sizes: of all replies, that to a ConnectRequest too, without the four bytes of their
     length; events are no replies.
     """
@@ -128,13 +132,15 @@ class Metrics:
         self.other_received = 0
         self.other_sent = 0
         self.bytes_received = 0
-        self.response_bytes = 0
+        self._response_bytes = 0
         self.last_response_size = -1
         self.min_response_size = -1
         self.max_response_size = -1
         self.auth_failed = 0
         self.reads_at_once = 0
         self.reads_waited = 0
+        self.write_latencies: dict[int, int] = {}
+        self.write_sizes: dict[int, int] = {}
         self._reads_folded = 0
 
     @property
@@ -145,7 +151,12 @@ class Metrics:
     @property
     def packets_sent(self) -> int:
         """How many packets went out."""
-        return self.other_sent + self.reads_at_once
+        return self.other_sent + self.reads_at_once + sum(self.write_sizes.values())
+
+    @property
+    def response_bytes(self) -> int:
+        """How many bytes the replies had."""
+        return self._response_bytes + sum(size * times for size, times in self.write_sizes.items())
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
@@ -171,7 +182,7 @@ class Metrics:
 
     def response_sized(self, size: int) -> None:
         """Note the size of a reply in bytes, without the four that give its length."""
-        self.response_bytes += size
+        self._response_bytes += size
         self.last_response_size = size
         if size > self.max_response_size:
             self.max_response_size = size
@@ -182,11 +193,26 @@ class Metrics:
         """Note the sizes of several replies, in bytes: of the last, the smallest, the largest and all together."""
         self.response_sized(least)
         self.response_sized(most)
-        self.response_bytes += total - least - most
+        self._response_bytes += total - least - most
         self.last_response_size = last
 
-    def fold_reads(self) -> None:
-        """Count the reads since the last call, all with a latency of 0, into the latencies."""
+    def fold_if_many(self) -> None:
+        """Keep small what was not folded yet."""
+        if len(self.write_sizes) + len(self.write_latencies) > UNFOLDED_MAX:
+            self.fold()
+
+    def fold(self) -> None:
+        """Count the reads since the last call, all with a latency of 0, and the writes into the latencies and sizes."""
+        for latency, times in self.write_latencies.items():
+            self.update_latency.add_many(latency, times)
+            self.latency.add_many(latency, times)
+        self.write_latencies.clear()
+        if self.write_sizes:
+            sizes, last = self.write_sizes, self.last_response_size
+            total = sum(size * times for size, times in sizes.items())
+            self.responses_sized(last, min(sizes), max(sizes), total)
+            self.other_sent += sum(sizes.values())
+            sizes.clear()
         reads = self.reads_at_once + self.reads_waited
         if reads != self._reads_folded:
             self.latency.add_many(0, reads - self._reads_folded)
@@ -200,6 +226,8 @@ class Metrics:
         for summary in self.summaries.values():
             summary.reset()
         self.latency.reset()
-        self.other_received = self.other_sent = self.bytes_received = self.response_bytes = 0
+        self.write_latencies.clear()
+        self.write_sizes.clear()
+        self.other_received = self.other_sent = self.bytes_received = self._response_bytes = 0
         self.reads_at_once = self.reads_waited = self._reads_folded = 0
         self.last_response_size = self.min_response_size = self.max_response_size = -1

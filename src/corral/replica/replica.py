@@ -347,10 +347,12 @@ class Replica:
 
     def take(self) -> list[Effect]:
         """Return what the disk must do, in order."""
-        frames = self.agreement.take()
         effects = self._effects
         if effects:
             self._effects = []
+        elif not self.agreement.waiting:
+            return effects
+        frames = self.agreement.take()
         if frames:
             last = self.agreement.proposed
             effects = [Append(frames, last - len(frames) + 1, last), *effects]
@@ -379,6 +381,7 @@ class Replica:
             self.log.info("sessions expired", count=len(expired), first=session_hex(expired[0].id))
         self._drop_sessionless(now)
         self._report_quotas()
+        self.metrics.fold_if_many()
         self.fanout.step(TOLD_PER_STEP)
         self.reaper.step(now, wall)
         return len(expired) >= EXPIRED_PER_STEP or bool(self.fanout.waiting)

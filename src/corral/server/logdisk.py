@@ -168,6 +168,13 @@ class LogDisk(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the process's reports."""
+        if len(data) == FROM_WRITER.size and not self._received:
+            # As a rule there is one.
+            kind, last, took_us, size = FROM_WRITER.unpack(data)
+            if kind == SYNCED:
+                self._take_synced(last, took_us, size)
+                self._on_synced(last)
+                return
         if self._received:
             data = self._received + data
         at = 0
@@ -178,8 +185,7 @@ class LogDisk(asyncio.Protocol):
             at += FROM_WRITER.size
             if kind == SYNCED:
                 synced = last
-                if took_us >= 0:
-                    self._count(took_us // 1000, size)
+                self._take_synced(last, took_us, size)
             elif len(data) - at < size:
                 at -= FROM_WRITER.size
                 break
@@ -187,9 +193,6 @@ class LogDisk(asyncio.Protocol):
                 why = data[at : at + size].decode("utf-8", "replace")
         self._received = data[at:]
         if synced:
-            waiting = self._waiting
-            while waiting and waiting[0][0] <= synced:
-                waiting.popleft()
             self._on_synced(synced)
         if why is not None:
             self._fail(f"{why} in {self._settings.directory}")
@@ -206,7 +209,13 @@ class LogDisk(asyncio.Protocol):
             self._has_failed = True
             self._on_failed(why)
 
-    def _count(self, took_ms: int, size: int) -> None:
+    def _take_synced(self, last: int, took_us: int, size: int) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= last:
+            waiting.popleft()
+        if took_us < 0:
+            return
+        took_ms = took_us // 1000
         self.syncs += 1
         self.sync_ms_sum += took_ms
         if took_ms > self.sync_ms_max:

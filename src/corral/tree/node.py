@@ -30,23 +30,28 @@ _TTL_MARK: Final = 0xFF << 56
 
 _INT: Final = struct.Struct(">i")
 _TIMES: Final = struct.Struct(">qqq")
+_MASK: Final = 0xFFFFFFFF
 _DATA_HEAD: Final = struct.Struct(">qqqqi")
 _STAT: Final = struct.Struct(">qqqqiiiqiiq")
-_CHILD: Final = struct.Struct(">iiqiiq")
-_TAIL: Final = struct.Struct(">iq")
-_COUNTS: Final = struct.Struct(">iiqii")
-_COUNTERS: Final = struct.Struct(">iiq")
+# From cversion on; aversion, ephemeralOwner and dataLength as they are.
+_PARENT: Final = struct.Struct(">I16siq")
+_COUNTS: Final = struct.Struct(">I16xi")
+# The same, and aversion as it is; then what is persisted of it.
+_VERSIONS: Final = struct.Struct(">I4s12xi")
+_COUNTERS: Final = struct.Struct(">I4sq")
 _NONE: Final = b"\0\0\0\0"
+_NULL: Final = b"\xff\xff\xff\xff"
+_INT_MAX: Final = 0x7FFFFFFF
 _SYSTEM: Final = b"/zookeeper/"
 _pack_int: Final = _INT.pack
 _pack_stat: Final = _STAT.pack
-_pack_child: Final = _CHILD.pack
+_pack_parent: Final = _PARENT.pack
 _pack_data_head: Final = _DATA_HEAD.pack
 _pack_counters: Final = _COUNTERS.pack
 _unpack_int: Final = _INT.unpack_from
 _unpack_times: Final = _TIMES.unpack_from
-_unpack_child: Final = _CHILD.unpack_from
-_unpack_counts: Final = _COUNTS.unpack_from
+_unpack_parent: Final = _PARENT.unpack_from
+_unpack_versions: Final = _VERSIONS.unpack_from
 
 
 @mypyc_attr(acyclic=True)
@@ -79,35 +84,33 @@ def to_int64(value: int) -> int:
 
 def next_version(version: int) -> int:
     """Return the version after `version`; -1 is left out, as it means "any" in requests."""
+    if -1 <= version < _INT_MAX:
+        return version + 1
     version = to_int32(version + 1)
     return 0 if version == -1 else version
 
 
-def new_body(data: bytes | None, zxid: int, time: int, owner: int) -> bytes:
-    """Make the body of a node created by `zxid` at `time` (ms). owner: the true one; only a session is shown."""
+def new_body(data: bytes, zxid: int, time: int, owner: int) -> bytes:
+    """Make the body of a node created by `zxid` at `time` (ms).
+
+    data: behind its length, as on the wire. owner: the true one; only a session is shown.
+    """
     shown = owner if owner and is_session(owner) else 0
-    if data is None:
-        return b"\xff\xff\xff\xff" + _pack_stat(zxid, zxid, time, time, 0, 0, 0, shown, 0, 0, zxid)
-    size = len(data)
-    return _pack_int(size) + data + _pack_stat(zxid, zxid, time, time, 0, 0, 0, shown, size, 0, zxid)
+    return data + _pack_stat(zxid, zxid, time, time, 0, 0, 0, shown, len(data) - 4, 0, zxid)
 
 
-def with_data(body: bytes, data: bytes | None, version: int, zxid: int, time: int) -> bytes:
-    """Return the body after a setData."""
-    czxid, _, ctime = _TIMES.unpack_from(body, len(body) - 68)
-    if data is not None and len(data) == len(body) - 72:
-        return b"".join((_pack_int(len(data)), data, _pack_data_head(czxid, zxid, ctime, time, version), body[-32:]))
-    size = -1 if data is None else len(data)
-    return b"".join(
-        (
-            _pack_int(size),
-            data or b"",
-            _pack_data_head(czxid, zxid, ctime, time, version),
-            body[-32:-16],
-            _pack_int(len(data or b"")),
-            body[-12:],
-        )
-    )
+def with_data(body: bytes, data: bytes, version: int, zxid: int, time: int) -> bytes:
+    """Return the body after a setData. data: behind its length, as on the wire."""
+    czxid, _, ctime = _unpack_times(body, len(body) - 68)
+    if len(data) == len(body) - 68:
+        return b"".join((data, _pack_data_head(czxid, zxid, ctime, time, version), body[-32:]))
+    head = _pack_data_head(czxid, zxid, ctime, time, version)
+    return b"".join((data, head, body[-32:-16], _pack_int(len(data) - 4), body[-12:]))
+
+
+def sized(data: bytes | None) -> bytes:
+    """Return data behind its length, as on the wire."""
+    return _NULL if data is None else _pack_int(len(data)) + data
 
 
 def with_raw_data(body: bytes, data: bytes) -> bytes:
@@ -132,27 +135,27 @@ def with_child_added(body: bytes, creates: int, zxid: int) -> bytes:
     creates: the parent's count of creates after it, as the transaction carries it; counts and pzxid only ever rise,
     so that applying a transaction again changes nothing.
     """
-    cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
-    before = (cversion + children & 0xFFFFFFFF) >> 1
+    cversion, middle, children, pzxid = _unpack_parent(body, len(body) - 32)
+    before = (cversion + children & _MASK) >> 1
     children += 1
     if creates > before:
         before = creates
         pzxid = zxid
-    return body[:-32] + _pack_child(to_int32(2 * before - children), aversion, owner, size, children, pzxid)
+    return body[:-32] + _pack_parent(2 * before - children & _MASK, middle, children, pzxid)
 
 
 def with_child_removed(body: bytes, zxid: int) -> bytes:
     """Return a parent's body after a delete under it."""
-    cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
-    return body[:-32] + _pack_child(to_int32(cversion + 1), aversion, owner, size, children - 1, max(pzxid, zxid))
+    cversion, middle, children, pzxid = _unpack_parent(body, len(body) - 32)
+    return body[:-32] + _pack_parent(cversion + 1 & _MASK, middle, children - 1, max(pzxid, zxid))
 
 
 def with_creates_raised(body: bytes, creates: int, zxid: int) -> bytes:
     """Return a parent's body after a create under it was applied again: counts rise, the children do not."""
-    cversion, aversion, owner, size, children, pzxid = _CHILD.unpack_from(body, len(body) - 32)
-    if creates <= (cversion + children & 0xFFFFFFFF) >> 1:
+    cversion, middle, children, pzxid = _unpack_parent(body, len(body) - 32)
+    if creates <= (cversion + children & _MASK) >> 1:
         return body
-    return body[:-32] + _pack_child(to_int32(2 * creates - children), aversion, owner, size, children, max(pzxid, zxid))
+    return body[:-32] + _pack_parent(2 * creates - children & _MASK, middle, children, max(pzxid, zxid))
 
 
 def with_pzxid_raised(body: bytes, zxid: int) -> bytes:
@@ -197,8 +200,8 @@ def creates_of(body: bytes) -> int:
     """Return how many children were ever created: the persisted cversion, and the next sequence number."""
     cversion: int
     children: int
-    cversion, _, _, _, children = _COUNTS.unpack_from(body, len(body) - 32)
-    return (cversion + children & 0xFFFFFFFF) >> 1
+    cversion, children = _COUNTS.unpack_from(body, len(body) - 32)
+    return (cversion + children & _MASK) >> 1
 
 
 def czxid_of(body: bytes) -> int:
@@ -272,16 +275,6 @@ def parent_digest(path: bytes, body: bytes, owner: int) -> int:
     """Return the digest of any node."""
     if path.startswith(_SYSTEM):
         return 0
-    cversion, aversion, _, _, children = _unpack_counts(body, len(body) - 32)
-    creates = (cversion + children & 0xFFFFFFFF) >> 1
-    return crc32(
-        b"".join(
-            (
-                path if path != ROOT else b"",
-                body[4:-52],
-                body[-8:],
-                body[-52:-32],
-                _pack_counters(creates, aversion, owner),
-            )
-        )
-    )
+    cversion, aversion, children = _unpack_versions(body, len(body) - 32)
+    counters = _pack_counters((cversion + children & _MASK) >> 1, aversion, owner)
+    return crc32(b"".join((path if path != ROOT else b"", body[4:-52], body[-8:], body[-52:-32], counters)))

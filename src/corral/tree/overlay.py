@@ -65,10 +65,12 @@ class Overlay:
         self.digest.value = digest
 
     def commit(self, changes: list[Change], sessions: list[SessionChange], zxid: int, digest: int) -> None:
-        """Have the tree take over a transaction's changes, and drop what it has now itself."""
-        self._tree.install(changes, sessions, zxid, digest)
+        """Have the tree take over a transaction, and drop what it has itself. digest: of the whole tree after it."""
+        tree = self._tree
+        tree.zxid = zxid
         nodes = self._nodes
         for verb, path, node, _, parent_path, parent_body, _ in changes:
+            tree.install(verb, path, node, parent_path, parent_body)
             if nodes.get(path) is node:
                 del nodes[path]
             if parent_path:
@@ -77,6 +79,9 @@ class Overlay:
                     del nodes[parent_path]
                 if verb == ADD and node.owner and is_session(node.owner):
                     self._forget_ephemeral(node.owner, path)
+        if sessions:
+            tree.install_sessions(sessions)
+        tree.digest.value = digest
 
     def add(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Put a new node; its parent gets `parent_body`."""

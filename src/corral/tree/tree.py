@@ -24,6 +24,7 @@ from corral.tree.node import (
     is_session,
     is_ttl,
     new_body,
+    sized,
     with_aversion,
     with_child_added,
     with_raw_data,
@@ -65,11 +66,11 @@ class Tree:
     def populate(self) -> None:
         """Make the nodes of a fresh database."""
         unsafe = self.acls.unsafe
-        root = Node(new_body(b"", 0, 0, 0), unsafe, 0)
+        root = Node(new_body(sized(b""), 0, 0, 0), unsafe, 0)
         self.nodes[ROOT] = root
         for path in (ZOOKEEPER, CONFIG, QUOTA):
             acl = self.acls.intern([ACL(1, "world", "anyone")]) if path == CONFIG else unsafe
-            node = Node(new_body(b"", 0, 0, 0), acl, 0)
+            node = Node(new_body(sized(b""), 0, 0, 0), acl, 0)
             if path == CONFIG:
                 node.body = with_aversion(node.body, -1)
             parent = self.nodes[parent_of(path)]
@@ -141,26 +142,29 @@ class Tree:
 
     # The other way in: what an overlay has recorded.
 
-    def install(self, changes: list[Change], sessions: list[SessionChange], zxid: int, digest: int) -> None:
-        """Take over a committed transaction's recorded changes, in order. digest: of the whole tree after it."""
-        self.zxid = zxid
-        for verb, path, node, _, parent_path, parent_body, _ in changes:
-            if verb == SET_DATA:
-                self._set_data(path, node.body)
-            elif verb == ADD:
-                self._add(path, node, parent_path, parent_body)
-            elif verb == REMOVE:
-                self._remove(path, parent_path, parent_body)
-            else:
-                mine = self.nodes[path]
-                mine.body = node.body
-                mine.acl = node.acl
+    def install(self, verb: int, path: bytes, node: Node, parent_path: bytes, parent_body: bytes) -> None:
+        """Take over a change of a committed transaction, but for its digest, which it brings along.
+
+        The transaction's zxid is the tree's already.
+        """
+        if verb == SET_DATA:
+            self._set_data(path, node.body)
+        elif verb == ADD:
+            self._add(path, node, parent_path, parent_body)
+        elif verb == REMOVE:
+            self._remove(path, parent_path, parent_body)
+        else:
+            mine = self.nodes[path]
+            mine.body = node.body
+            mine.acl = node.acl
+
+    def install_sessions(self, sessions: list[SessionChange]) -> None:
+        """Take over what a committed transaction does to sessions, in order."""
         for verb, session, timeout in sessions:
             if verb == OPEN_SESSION:
                 self.open_session(session, timeout)
             else:
                 self.close_session(session)
-        self.digest.value = digest
 
     def _add(self, path: bytes, node: Node, parent_path: bytes, parent_body: bytes) -> None:
         parent = self.nodes[parent_path]

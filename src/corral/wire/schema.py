@@ -174,8 +174,9 @@ def _decode_field(var: str, kind: object, names: dict[str, Any], lines: list[str
     if isinstance(kind, Sized):
         text = ".decode('utf-8', 'replace')" if kind.text else ""
         lines.append(f"if {var} >= 0:")
-        lines.append(f"    if {var} > end - at: raise WireError('Unreasonable length = ' + str({var}))")
-        lines.append(f"    n = {var}; {var} = buf[at:at + n]{text}; at += n")
+        lines.append(f"    n = at; at += {var}")
+        lines.append(f"    if at > end: raise WireError('Unreasonable length = ' + str({var}))")
+        lines.append(f"    {var} = buf[n:at]{text}")
         lines.append(f"elif {var} == -1: {var} = {kind.null}")
         lines.append(f"else: raise WireError('Unreasonable length = ' + str({var}))")
     elif isinstance(kind, VectorOf):

@@ -227,7 +227,7 @@ class Readings:
 
 def read(status: Status) -> Readings:
     """Read everything."""
-    status.replica.metrics.fold_reads()
+    status.replica.metrics.fold()
     return Readings(gauges(status), status.quotas(), counters(status), _counter_sets(status), summaries(status))
 
 

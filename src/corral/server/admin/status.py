@@ -99,7 +99,7 @@ class Status:
     def latency(self) -> Summary:
         """All requests' latencies, in ms."""
         metrics = self.replica.metrics
-        metrics.fold_reads()
+        metrics.fold()
         return metrics.latency
 
     @property
@@ -154,13 +154,13 @@ class Status:
     def _connection(self, conn: Connection, is_asking: bool) -> ConnectionStatus:
         # Reads that are answered at once take no time.
         count = conn.latency_count + conn.served
-        last_latency = 0 if conn.last_op in self.replica.registry.reads else conn.last_latency
+        last_latency = 0 if conn.last_op in self.replica.registry.reads else max(conn.last_latency, 0)
         least = 0 if conn.served or not count else conn.latency_min
         # Before the first request the last operation is the session's creation; after a reset there is none.
         last_op = self.replica.registry.lops.get(conn.last_op, "NA") if conn.last_op else "SESS"
         return ConnectionStatus(
             conn.address, conn.port, 0 if is_asking or conn.is_unread else 1, len(conn.queue),
-            conn.received + conn.served, conn.sent + conn.served,
+            conn.received + conn.served, conn.sent + conn.served + conn.latency_count,
             conn.state == UP, conn.session_id, last_op, conn.established + self.replica.wall_offset, conn.timeout,
             conn.last_xid, conn.last_zxid, conn.last_response_at, last_latency, least,
             conn.latency_sum // count if count else 0, conn.latency_max,
