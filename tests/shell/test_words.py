@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,15 @@ def get(server: tuple[Process, int], path: str) -> str:
 def test_ruok_and_isro(server: tuple[Process, int]) -> None:
     assert ask(server, "ruok") == "imok"
     assert ask(server, "isro") == "rw"
+
+
+def test_who_has_said_all_still_hears_the_answer_and_the_end(server: tuple[Process, int]) -> None:
+    """As netcat asks: its side of the connection ends behind the word."""
+    with socket.create_connection(("127.0.0.1", server[0].port), 5) as sock:
+        sock.sendall(b"srvr")
+        sock.shutdown(socket.SHUT_WR)
+        with sock.makefile("rb") as answer:
+            assert answer.read().endswith(b"Node count: 5\n")
 
 
 def test_srvr_has_the_known_lines(server: tuple[Process, int]) -> None:

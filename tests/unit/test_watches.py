@@ -7,6 +7,7 @@ import time
 import pytest
 from tests.support.core import Client, Core
 
+from corral.replica.replica import FORGOTTEN_PER_STEP
 from corral.wire import client as records
 from corral.wire import opcodes
 from corral.wire.data import ACL
@@ -218,3 +219,41 @@ def test_watches_go_with_their_connection(core: Core, watcher: Client, writer: C
 
     assert core.tree.watches.total() == 0
     assert core.tree.watches.counts() == (0, 0, 0)
+
+
+def test_the_watches_of_many_that_go_at_once_are_dropped_little_by_little() -> None:
+    core = Core()
+    writer = core.client()
+    leaving = [core.client() for _ in range(3 * FORGOTTEN_PER_STEP)]
+    for client in leaving:
+        client.exists(b"/a", watch=True)
+
+    for client in leaving:
+        client.close()
+
+    steps = [core.tree.watches.total()]
+    while core.replica.work(core.now):
+        steps.append(core.tree.watches.total())
+    steps.append(core.tree.watches.total())
+    assert steps == [2 * FORGOTTEN_PER_STEP, FORGOTTEN_PER_STEP, 0]
+    assert writer.create(b"/a").err == 0
+    assert [client.frames() for client in leaving] == [[]] * len(leaving)
+    # A few that go later are dropped at once again.
+    (late := core.client()).exists(b"/b", watch=True)
+    late.close()
+    assert core.tree.watches.total() == 0
+
+
+def test_who_has_gone_is_told_nothing_while_its_watches_wait_to_be_dropped() -> None:
+    core = Core()
+    writer = core.client()
+    leaving = [core.client() for _ in range(2 * FORGOTTEN_PER_STEP)]
+    for client in leaving:
+        client.exists(b"/a", watch=True)
+        client.close()
+
+    assert writer.create(b"/a").err == 0
+    core.work()
+
+    assert core.tree.watches.total() == 0
+    assert [client.frames() for client in leaving] == [[]] * len(leaving)

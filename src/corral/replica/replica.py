@@ -13,6 +13,7 @@ Time is given, never read: `now` in monotonic ms; `wall_offset` turns it into wa
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final, Protocol, assert_never
 
 from corral.base.ids import session_hex, zxid_hex
@@ -39,6 +40,7 @@ from corral.wire.client import ConnectRequest
 
 # How much of each background job one call of `work` does.
 EXPIRED_PER_STEP: Final = 64
+FORGOTTEN_PER_STEP: Final = 64
 TOLD_PER_STEP: Final = 128
 # What waits in one connection behind its oldest write is answered in one turn with it.
 WAITING_MAX: Final = 128
@@ -123,6 +125,8 @@ class Replica:
             config.connection_throttle_fill_count,
             now,
         )
+        self._gone: deque[Connection] = deque()
+        self._forgets_left = FORGOTTEN_PER_STEP
         self._sessionless: dict[Connection, int] = {}
         self.next_session = first_session
         self.rolls = rolls
@@ -154,7 +158,10 @@ class Replica:
         return conn
 
     def forget(self, conn: Connection) -> None:
-        """Drop all that belongs to a closed connection; O(what it had)."""
+        """Drop all that belongs to a closed connection; O(what it had).
+
+        The watches of thousands that go at once are dropped by `work`; nobody hears of them meanwhile.
+        """
         self.connections.pop(conn, None)
         self._sessionless.pop(conn, None)
         self.throttled.pop(conn, None)
@@ -165,7 +172,11 @@ class Replica:
             self.by_address[conn.address] = count
         else:
             self.by_address.pop(conn.address, None)
-        self.tree.watches.forget(conn)
+        if self._forgets_left > 0:
+            self._forgets_left -= 1
+            self.tree.watches.forget(conn)
+        else:
+            self._gone.append(conn)
         if self.fanout.waiting:
             self.fanout.forget(conn)
 
@@ -382,9 +393,10 @@ class Replica:
         self._drop_sessionless(now)
         self._report_quotas()
         self.metrics.fold_if_many()
+        self._forget_watches()
         self.fanout.step(TOLD_PER_STEP)
         self.reaper.step(now, wall)
-        return len(expired) >= EXPIRED_PER_STEP or bool(self.fanout.waiting)
+        return len(expired) >= EXPIRED_PER_STEP or bool(self.fanout.waiting or self._gone)
 
     def expire(self, session_id: int, now: int) -> bool:
         """End a session as if its time were over; False if there is none of that id, or it is ending already."""
@@ -395,6 +407,11 @@ class Replica:
         self.log.info("session expired on demand", session=session_hex(session_id))
         self.pipeline.close_session(session, None, 0, now, now + self.wall_offset)
         return True
+
+    def _forget_watches(self) -> None:
+        for _ in range(min(len(self._gone), FORGOTTEN_PER_STEP)):
+            self.tree.watches.forget(self._gone.popleft())
+        self._forgets_left = FORGOTTEN_PER_STEP
 
     def _report_quotas(self) -> None:
         over = self.tree.quotas.over_soft

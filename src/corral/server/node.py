@@ -16,6 +16,7 @@ from corral.replica.connection import Connection
 from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
 from corral.replica.replica import Replica
+from corral.server.closings import Closings
 from corral.server.corks import Corks
 from corral.server.datadir import DataDirectories, DataDirectory
 from corral.server.logdisk import Disk
@@ -42,6 +43,7 @@ class Node:
         self.snapshots: SnapshotFile | None = None
         self.stopped: asyncio.Future[str] = self.loop.create_future()
         self.corks = Corks(self.loop.call_soon)
+        self.closings = Closings(self.loop.call_soon)
         self._is_scheduled = False
         self._is_snapshotting = False
         self._synced: list[int] = []

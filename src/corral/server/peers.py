@@ -124,6 +124,11 @@ class Peer(asyncio.Protocol):
         if self.conn is not None and not self.conn.is_closing:
             self.obey(self.conn)
 
+    def eof_received(self) -> bool:
+        """Have the connection closed soon, not at once: thousands may end in this turn."""
+        self.node.closings.add(self.transport)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the core."""
         conn, self.conn = self.conn, None
