@@ -74,13 +74,14 @@ class CreateOp(WriteOp[Any]):
         middle = at + 4 + _unpack_int(buf, at)[0]
         tail = end - _TAIL_BYTES
         flags = _OPEN_TAILS.get(buf[tail:end], -1)
+        acls: list[ACL] | None = OPEN_ACL
         if flags >= 0 and at + 4 < middle <= tail - 4 and _unpack_int(buf, middle)[0] == tail - middle - 4:
             # As nearly every request is; it need not be taken apart.
-            asked, data, acls = buf[at + 4 : middle], buf[middle:tail], OPEN_ACL
+            asked, data = buf[at + 4 : middle], buf[middle:tail]
         else:
-            asked, data, acls, flags, _ = _unpack_request(buf, at, end)
+            asked, raw, acls, flags, _ = _unpack_request(buf, at, end)
             middle = at + 4 + len(asked)
-            data = sized(data)
+            data = sized(raw)
         path, parent_path, parent, stored, creates = self._check(cx, asked, len(data) - 4, acls, flags, -1)
         is_ephemeral = flags in EPHEMERAL_FLAGS
         owner = cx.client_id if is_ephemeral else 0

@@ -69,8 +69,8 @@ class SetData(WriteOp[SetDataRequest]):
         if at + 4 < middle <= end - 8 and _unpack_int(buf, middle)[0] == end - middle - 8:
             path, data, expected, stop = buf[at + 4 : middle], buf[middle : end - 4], _unpack_int(buf, end - 4)[0], end
         else:
-            path, data, expected, stop = _unpack_request(buf, at, end)
-            data = sized(data)
+            path, raw, expected, stop = _unpack_request(buf, at, end)
+            data = sized(raw)
         node, version = self._check(cx, path, len(data) - 4, expected)
         body = with_data(node.body, data, version, cx.zxid, cx.time)
         cx.view.set_data(path, node, body)
