@@ -73,9 +73,9 @@ class CreateOp(WriteOp[Any]):
             return super().take(cx, buf, at, end)
         middle = at + 4 + _unpack_int(buf, at)[0]
         tail = end - _TAIL_BYTES
-        flags = _OPEN_TAILS.get(buf[tail:end], -1)
+        flags = _OPEN_TAILS.get(buf[tail:end], -1) if at + 4 < middle <= tail - 4 else -1
         acls: list[ACL] | None = OPEN_ACL
-        if flags >= 0 and at + 4 < middle <= tail - 4 and _unpack_int(buf, middle)[0] == tail - middle - 4:
+        if flags >= 0 and _unpack_int(buf, middle)[0] == tail - middle - 4:
             # As nearly every request is; it need not be taken apart.
             asked, data = buf[at + 4 : middle], buf[middle:tail]
         else:
