@@ -114,8 +114,8 @@ class Metrics:
 
     counters: by name. summaries: by name; latencies in ms. op_counts: requests by operation's code.
     reads_at_once: reads answered as they came, each a packet in and out; reads_waited: those that waited for a write.
-    write_latencies, write_sizes: of how many writes' answers each was, since the last `fold`. other_received,
-    other_sent: all other packets.
+    other_received, other_sent: all other packets. write_latencies, reply_sizes: of how many writes, and replies, each
+    was since the last `fold`.
     response_bytes and the response sizes: of all replies, that to a ConnectRequest too, without the four bytes of their
     length; events are no replies.
     """
@@ -140,7 +140,7 @@ class Metrics:
         self.reads_at_once = 0
         self.reads_waited = 0
         self.write_latencies: dict[int, int] = {}
-        self.write_sizes: dict[int, int] = {}
+        self.reply_sizes: dict[int, int] = {}
         self._reads_folded = 0
 
     @property
@@ -151,12 +151,12 @@ class Metrics:
     @property
     def packets_sent(self) -> int:
         """How many packets went out."""
-        return self.other_sent + self.reads_at_once + sum(self.write_sizes.values())
+        return self.other_sent + self.reads_at_once
 
     @property
     def response_bytes(self) -> int:
         """How many bytes the replies had."""
-        return self._response_bytes + sum(size * times for size, times in self.write_sizes.items())
+        return self._response_bytes + sum(size * times for size, times in self.reply_sizes.items())
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
@@ -198,7 +198,7 @@ class Metrics:
 
     def fold_if_many(self) -> None:
         """Keep small what was not folded yet."""
-        if len(self.write_sizes) + len(self.write_latencies) > UNFOLDED_MAX:
+        if len(self.reply_sizes) + len(self.write_latencies) > UNFOLDED_MAX:
             self.fold()
 
     def fold(self) -> None:
@@ -207,11 +207,10 @@ class Metrics:
             self.update_latency.add_many(latency, times)
             self.latency.add_many(latency, times)
         self.write_latencies.clear()
-        if self.write_sizes:
-            sizes, last = self.write_sizes, self.last_response_size
+        if self.reply_sizes:
+            sizes, last = self.reply_sizes, self.last_response_size
             total = sum(size * times for size, times in sizes.items())
             self.responses_sized(last, min(sizes), max(sizes), total)
-            self.other_sent += sum(sizes.values())
             sizes.clear()
         reads = self.reads_at_once + self.reads_waited
         if reads != self._reads_folded:
@@ -227,7 +226,7 @@ class Metrics:
             summary.reset()
         self.latency.reset()
         self.write_latencies.clear()
-        self.write_sizes.clear()
+        self.reply_sizes.clear()
         self.other_received = self.other_sent = self.bytes_received = self._response_bytes = 0
         self.reads_at_once = self.reads_waited = self._reads_folded = 0
         self.last_response_size = self.min_response_size = self.max_response_size = -1

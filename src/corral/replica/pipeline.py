@@ -191,7 +191,7 @@ class Pipeline:
                 continue
             # Closed connections have nothing in their queues.
             if conn is not None and conn.queue:
-                conn.complete(entry, xid, its_zxid, err, reply, latency)
+                conn.complete(entry, xid, its_zxid, err, reply, latency, now)
             if kind == CLOSE:
                 self._session_closed(session, conn)
         if self.audit is not None:

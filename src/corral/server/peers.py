@@ -52,7 +52,9 @@ class Peer(asyncio.Protocol):
         if self.first is not None:
             self._take_first(conn, data)
             return
-        conn.receive(data, int(monotonic() * 1000))
+        if conn.receive(data, int(monotonic() * 1000)):
+            self.node.corks.send(self)
+            return
         if conn.out:
             self.node.corks.send(self)
         if conn.backlog or conn.is_closing or conn.is_unread:
