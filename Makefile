@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# How many tests run at a time.
+JOBS ?= 2
 CFG ?=
 FUZZ_PACKETS ?= 1000000
 FUZZ_SEED ?= 1
@@ -49,8 +51,8 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.made
 serve: $(VENV)/.installed ## Run a server on 127.0.0.1:2181 with its data in ./data; CFG=zoo.cfg for another.
 	@if [ -n "$(CFG)" ]; then exec $(BIN)/corral serve "$(CFG)"; else exec $(BIN)/corral serve --data-dir ./data; fi
 
-test: $(VENV)/.installed-dev ## Run the tests; PYTEST_ARGS='-k multi' for some of them.
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev ## Run the tests, JOBS at a time; PYTEST_ARGS='-k multi' for some of them.
+	$(BIN)/pytest -n $(JOBS) $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.installed-dev ## Send FUZZ_PACKETS spoilt packets, drawn with FUZZ_SEED, to the core and to a server.
 	FUZZ_PACKETS=$(FUZZ_PACKETS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/pytest -s tests/unit/test_fuzz_core.py tests/shell/test_fuzz.py
@@ -76,7 +78,7 @@ compiled: $(VENV)/.installed-dev ## Compile the hot modules with mypyc into buil
 	$(BIN)/python tools/compile.py
 
 test-compiled: compiled ## Run the tests against the compiled modules.
-	PYTHONPATH="$(CURDIR)/build/compiled" $(BIN)/pytest $(PYTEST_ARGS)
+	PYTHONPATH="$(CURDIR)/build/compiled" $(BIN)/pytest -n $(JOBS) $(PYTEST_ARGS)
 
 wheel: $(VENV)/.made ## Build a wheel into dist.
 	@rm -f dist/corral-*.whl

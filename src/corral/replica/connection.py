@@ -153,10 +153,22 @@ class Connection:
         end = len(data)
         size, xid, op = _unpack_head(data) if end >= 12 else _NO_HEAD
         read = self.reads.get(op)
-        if read is None or size + 4 != end or self.queue or size > replica.frame_bytes_plain:
+        if size + 4 != end or size > replica.frame_bytes_plain:
             self._take(data, now)
             return False
-        # One read, as of every client that waits for its answers: what `_take` does, without a turn's accounts.
+        if read is None or self.queue:
+            write = self.writes.get(op)
+            if write is None:
+                self._take(data, now)
+            elif self._submit(write, op, xid, data, 12, end, now):
+                self.last_op = op
+                self.last_xid = xid
+                self.received += 1
+                metrics.other_received += 1
+            else:
+                self._leave(data)
+            return False
+        # One read, as of every client that waits for its answers: as `_take` serves it, without a turn's accounts.
         zxid = replica.tree.zxid
         try:
             body = read.serve(replica.serving, self, data, 12, end)
@@ -250,17 +262,8 @@ class Connection:
             else:
                 write = writes.get(op)
                 if write is not None:
-                    counts[op] = counts.get(op, 0) + 1
-                    try:
-                        if replica.submit(self, xid, write, data, at + 12, stop, now):
-                            self._throttle()
-                    except (WireError, struct.error):
-                        self._in_order(xid, MARSHALLING, b"", now)
-                    except ZooKeeperError as error:
-                        self._in_order(xid, error.code, b"", now)
-                    except Held:
+                    if not self._submit(write, op, xid, data, at + 12, stop, now):
                         handled -= 1
-                        counts[op] -= 1
                         break
                 else:
                     self._other(read, op, xid, data, at + 12, stop, now)
@@ -296,6 +299,23 @@ class Connection:
                 self._partial(rest)
             else:
                 self._leave(rest)
+
+    def _submit(self, write: WriteOp[Any], op: int, xid: int, data: bytes, at: int, stop: int, now: int) -> bool:
+        """Hand a write on; False if it is held back, and has to come again."""
+        replica = self.replica
+        counts = replica.metrics.op_counts
+        counts[op] = counts.get(op, 0) + 1
+        try:
+            if replica.submit(self, xid, write, data, at, stop, now):
+                self._throttle()
+        except (WireError, struct.error):
+            self._in_order(xid, MARSHALLING, b"", now)
+        except ZooKeeperError as error:
+            self._in_order(xid, error.code, b"", now)
+        except Held:
+            counts[op] -= 1
+            return False
+        return True
 
     def _leave(self, rest: bytes) -> None:
         self.backlog = rest
