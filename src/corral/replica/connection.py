@@ -7,6 +7,9 @@ after it wait there too, so a session's requests are answered in order and see i
 once even behind a write: a stalled disk must not cost a client its session (ZooKeeper answers them in order).
 
 A shell feeds `receive`, sends what is in `out` after each call, and obeys `is_unread`, `backlog` and `is_closing`.
+
+One file in spite of its length: these are the transitions of one machine, and what nearly every packet passes is
+written out, as each call would cost it as much as its work.
 """
 
 from __future__ import annotations
