@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +126,9 @@ def test_a_reader_that_has_enough_is_no_error(cli_server: Process, shell: Corral
     shell(f"create {path}", *(f"create {path}/{'n' * 200}{number}" for number in range(400)))
     command = [sys.executable, "-m", "corral", "shell", f"127.0.0.1:{cli_server.port}", "-c", f"ls -R {path}"]
 
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Without a buffer nothing would be left to be written at the end.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     assert process.stderr is not None
     first = process.stdout.readline()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import os
+import sys
+from typing import Final, NoReturn
 
 import click
 
@@ -52,6 +54,16 @@ class NotAuthenticated(CorralError):
 
 class Missing(CorralError):
     """What was asked for is not there."""
+
+
+def exit_unread() -> NoReturn:
+    """End the process well: whoever read its results has enough of them.
+
+    What is still buffered goes nowhere; written to the closed pipe at the end, it would make the exit code 120.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    sys.exit(0)
 
 
 def sentence_of(error: BaseException) -> str:

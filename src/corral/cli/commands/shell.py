@@ -11,7 +11,7 @@ import click
 
 from corral.base.errors import CorralError
 from corral.cli.connection import DEFAULT_SERVERS, SERVERS_VARIABLE, Connection, connection_of, connection_options
-from corral.cli.failures import INTERRUPTED, UsageError, complain
+from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread
 
 
 @click.command()
@@ -42,9 +42,7 @@ def shell(commands: tuple[str, ...], is_json: bool, keep_going: bool, **given: A
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the results has enough of them.
-        sys.stderr.close()
-        sys.exit(0)
+        exit_unread()
 
 
 async def _run(connection: Connection, lines: Iterable[str], is_json: bool, is_terminal: bool, keep_going: bool) -> int:

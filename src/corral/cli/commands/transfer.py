@@ -16,7 +16,7 @@ import click
 from corral.base.errors import CorralError
 from corral.base.paths import validate_path
 from corral.cli.connection import connection_of, server_option
-from corral.cli.failures import INTERRUPTED, UsageError, complain, status_of
+from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread, status_of
 
 if TYPE_CHECKING:
     from corral.cli.connection import Connection
@@ -144,6 +144,5 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        exit_unread()
     sys.exit(0)
