@@ -131,7 +131,8 @@ class CreateOp(WriteOp[Any]):
         creates = creates_of(parent.body)
         if flags in SEQUENTIAL_FLAGS:
             path += b"%010d" % creates
-        if not is_plain_name(path, slash + 1):
+        # The parent is there, so its path is good, but for that of //name, whose parent is not the root.
+        if slash == 1 or not is_plain_name(path, slash + 1):
             validate_path(path)
         if view.get(path) is not None:
             raise NodeExists(f"{path!r} exists")
