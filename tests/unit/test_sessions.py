@@ -9,6 +9,7 @@ from corral.ops.registry import Registry
 from corral.replica.fanout import Fanout
 from corral.replica.replay import Replay
 from corral.replica.sessions import first_session_id, session_password
+from corral.tree.digest import tree_digest
 from corral.tree.tree import Tree
 from corral.wire import client as records
 from corral.wire import opcodes
@@ -262,3 +263,23 @@ def test_an_unknown_scheme_fails_and_closes() -> None:
 
     assert (reply.err, reply.zxid) == (-115, 0)
     assert client.conn.is_closing
+
+
+def test_a_digest_that_has_differed_is_the_nodes_own_after_the_replay() -> None:
+    core = Core()
+    client = core.client()
+    client.create(b"/a")
+    client.create(b"/b")
+    tree = Tree(core.fanout)
+    tree.populate()
+    # As of a snapshot that showed half a transaction.
+    tree.digest.value += 5
+    mismatches: list[int] = []
+
+    replay = Replay(tree, Registry(), on_mismatch=lambda zxid, *_: mismatches.append(zxid))
+    for entry in core.entries:
+        replay.apply(entry)
+    replay.finish()
+
+    assert mismatches
+    assert tree.digest.value == tree_digest(tree.nodes) == core.tree.digest.value

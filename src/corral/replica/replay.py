@@ -53,6 +53,7 @@ class Replay:
         self._on_mismatch = on_mismatch
         self._enabled = tree.digest.enabled
         self.applied = 0
+        self._has_differed = False
         self._is_fuzzy = self._enabled and fuzzy_until > tree.zxid
         if self._is_fuzzy:
             tree.digest.enabled = False
@@ -83,9 +84,15 @@ class Replay:
                 self._tell(zxid, expected)
 
     def finish(self) -> None:
-        """End the replay: the digest is counted again from here, ephemerals without a session are deleted."""
+        """End the replay: the digest is counted again from here, ephemerals without a session are deleted.
+
+        A digest that has differed is that of the nodes again: it may have come with a snapshot that showed half a
+        transaction, and what is written from now on must not carry the difference on.
+        """
         if self._is_fuzzy:
             self._leave_fuzzy()
+        if self._has_differed:
+            self._tree.count_digest()
         delete_orphans(self._tree)
 
     def _leave_fuzzy(self) -> None:
@@ -99,6 +106,7 @@ class Replay:
             tree.count_digest()
 
     def _tell(self, zxid: int, expected: int) -> None:
+        self._has_differed = True
         if self._on_mismatch is not None:
             self._on_mismatch(zxid, expected, to_int64(self._tree.digest.value))
 
