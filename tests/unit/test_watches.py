@@ -221,15 +221,20 @@ def test_watches_go_with_their_connection(core: Core, watcher: Client, writer: C
     assert core.tree.watches.counts() == (0, 0, 0)
 
 
+def leave(core: Core, count: int) -> list[Client]:
+    """Have so many clients watch /a, and go at once."""
+    leaving = [core.client() for _ in range(count)]
+    for client in leaving:
+        client.exists(b"/a", watch=True)
+    for client in leaving:
+        client.close()
+    return leaving
+
+
 def test_the_watches_of_many_that_go_at_once_are_dropped_little_by_little() -> None:
     core = Core()
     writer = core.client()
-    leaving = [core.client() for _ in range(3 * FORGOTTEN_PER_STEP)]
-    for client in leaving:
-        client.exists(b"/a", watch=True)
-
-    for client in leaving:
-        client.close()
+    leaving = leave(core, 3 * FORGOTTEN_PER_STEP)
 
     steps = [core.tree.watches.total()]
     while core.replica.work(core.now):
@@ -247,10 +252,7 @@ def test_the_watches_of_many_that_go_at_once_are_dropped_little_by_little() -> N
 def test_who_has_gone_is_told_nothing_while_its_watches_wait_to_be_dropped() -> None:
     core = Core()
     writer = core.client()
-    leaving = [core.client() for _ in range(2 * FORGOTTEN_PER_STEP)]
-    for client in leaving:
-        client.exists(b"/a", watch=True)
-        client.close()
+    leaving = leave(core, 2 * FORGOTTEN_PER_STEP)
 
     assert writer.create(b"/a").err == 0
     core.work()

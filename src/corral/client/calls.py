@@ -16,14 +16,13 @@ from corral.client.values import WatcherType, WatchMode, ZnodeStat
 from corral.client.watches import CHILD, DATA, EXIST, PERSISTENT, RECURSIVE, Listener
 from corral.wire import client as records
 from corral.wire import opcodes
-from corral.wire.data import ACL
+from corral.wire.data import ACL, STAT_BYTES
 from corral.wire.schema import decoder, encode
 
 CONTAINER: Final = 4
 TTL: Final = 5
 TTL_SEQUENCE: Final = 6
 
-STAT_BYTES: Final = 68
 _unpack_stat: Final = struct.Struct(">qqqqiiiqiiq").unpack_from
 _make_stat: Final = partial(tuple.__new__, ZnodeStat)
 _unpack_int: Final = struct.Struct(">i").unpack_from

@@ -134,7 +134,7 @@ class Session:
 
     def submit(self, call: Call) -> None:
         """Send a request, or keep it until there is a connection. Raises ClientClosed."""
-        if self._closing is not None or self.state is _CLOSED:
+        if self.state is _CLOSED or self._closing is not None:
             self._require_open()
         if self._is_up:
             self._send(call)
@@ -250,7 +250,7 @@ class Session:
         try:
             # Until the connection is gone: a frame may end it.
             while self._is_open and end - at >= 4:
-                if self._in_flight and self._is_up and not self._is_paused:
+                if self._in_flight and self._is_up and not self._is_paused and self._closing is None:
                     at = self._take_answers(data, at, end)
                     if end - at < 4:
                         break
@@ -437,8 +437,6 @@ class Session:
             try:
                 call.value = call.decode(data, at + _ANSWER_BYTES_MIN, stop)
             except _UNREADABLE:
-                break
-            if call is self._closing:
                 break
             in_flight.popleft()
             call.zxid = zxid

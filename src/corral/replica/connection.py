@@ -129,7 +129,7 @@ class Connection:
     def receive(self, data: bytes, now: int) -> bool:
         """Take the bytes of one read from the socket, at monotonic `now` ms.
 
-        Returns whether they were one read, so that its answer is all that there is to do.
+        Returns whether they were a single request that only reads: to send its answer is all that there is to do then.
         """
         if self.state == CLOSED or self.is_closing:
             return False

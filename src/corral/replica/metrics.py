@@ -18,6 +18,7 @@ _FIRED: Final = {
 
 
 UNFOLDED_MAX: Final = 1000
+"""How many different latencies and sizes may wait to be counted."""
 
 
 class Summary:

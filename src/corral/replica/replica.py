@@ -9,6 +9,9 @@ What a shell does with it:
 - `work(now)` when `deadline` is reached, or at the next turn while it says that more is waiting.
 
 Time is given, never read: `now` in monotonic ms; `wall_offset` turns it into wall-clock ms.
+
+One file in spite of its length: it is what a shell may call, and each call is short; what has a state or rules of its
+own stands beside it, from `connection.py` and `pipeline.py` to `reaper.py` and `throttle.py`.
 """
 
 from __future__ import annotations

@@ -168,13 +168,6 @@ class LogDisk(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the process's reports."""
-        if len(data) == FROM_WRITER.size and not self._received:
-            # As a rule there is one.
-            kind, last, took_us, size = FROM_WRITER.unpack(data)
-            if kind == SYNCED:
-                self._take_synced(last, took_us, size)
-                self._on_synced(last)
-                return
         if self._received:
             data = self._received + data
         at = 0
