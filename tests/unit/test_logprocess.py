@@ -16,7 +16,7 @@ from corral.server.logwriter import END, ROLL, Batch
 def pair() -> Iterator[tuple[socket.socket, SocketSource]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        yield ours, SocketSource(theirs)
+        yield ours, SocketSource(theirs, 1)
 
 
 def append(zxid: int, data: bytes) -> bytes:
@@ -58,3 +58,16 @@ def test_the_end_of_the_stream_is_the_last_item(pair: tuple[socket.socket, Socke
 
     assert source.get() == Batch(b"one", 1, 1, 1)
     assert source.get() is END
+
+
+def test_appends_that_came_together_are_one_up_to_a_count() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        source = SocketSource(theirs, 2)
+        ours.sendall(append(1, b"one") + append(2, b"two") + append(3, b"three") + TO_WRITER.pack(ROLLED, 0, 0, 0, 0))
+
+        assert source.get() == Batch(b"onetwo", 2, 1, 2)
+        assert not source.empty()
+        assert source.get(block=False) == Batch(b"three", 1, 3, 3)
+        assert source.get(block=False) is ROLL
+        assert source.empty()

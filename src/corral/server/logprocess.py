@@ -31,26 +31,30 @@ ROLLED: Final = 2
 SYNCED: Final = 3
 FAILED: Final = 4
 
+_HEAD_BYTES: Final = TO_WRITER.size
+_unpack_head: Final = TO_WRITER.unpack_from
 _READ_BYTES: Final = 1 << 16
 _FEW_BYTES: Final = 4096
 """A read of fewer was all there is, and few writers are at it; behind a larger one more may have come meanwhile."""
 
 
 class SocketSource:
-    """The items that arrive on a socket, as a queue."""
+    """The items that arrive on a socket, as a queue. Appends that came together are one, up to `count_max` of them."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, count_max: int) -> None:
         self._sock = sock
+        self._count_max = count_max
         self._rest = bytearray()
         self._items: deque[Item] = deque()
         self._has_taken_all = False
 
+    def empty(self) -> bool:
+        """Tell whether nothing waits, for all that is known: to ask would take longer than a batch in between saves."""
+        return self._has_taken_all and not self._items
+
     def get(self, block: bool = True, timeout: float | None = None) -> Item:
         """Return the next item. Raises queue.Empty after `timeout` seconds, or at once without `block`."""
         while not self._items:
-            if not block and self._has_taken_all:
-                # A moment ago, and little: to ask again would take longer than a batch in between saves.
-                raise Empty
             if timeout is not None and not select([self._sock], [], [], timeout)[0]:
                 raise Empty
             try:
@@ -65,21 +69,39 @@ class SocketSource:
             if self._rest:
                 self._rest += data
                 del self._rest[: self._cut(self._rest)]
-            else:
-                # As a rule it is one whole append, which need not be copied twice.
-                self._rest += data[self._cut(data) :]
+                continue
+            if len(data) >= _HEAD_BYTES:
+                kind, first, last, count, size = _unpack_head(data, 0)
+                if kind == APPEND and size == len(data) - _HEAD_BYTES:
+                    # One whole append, as it mostly is.
+                    return Batch(data[_HEAD_BYTES:], count, first, last)
+            self._rest += data[self._cut(data) :]
         return self._items.popleft()
 
-    def _cut(self, buffer: bytes | bytearray) -> int:
+    def _cut(self, data: bytes | bytearray) -> int:
         """Take the items out of what has come; return where the first one begins that is not whole."""
-        at = 0
-        while len(buffer) - at >= TO_WRITER.size:
-            kind, first, last, count, size = TO_WRITER.unpack_from(buffer, at)
-            start = at + TO_WRITER.size
-            if len(buffer) - start < size:
+        parts: list[bytes | bytearray] = []
+        at = first = last = together = 0
+        while len(data) - at >= _HEAD_BYTES:
+            kind, begin, until, count, size = _unpack_head(data, at)
+            stop = at + _HEAD_BYTES + size
+            if stop > len(data):
                 break
-            at = start + size
-            self._items.append(Batch(bytes(buffer[start:at]), count, first, last) if kind == APPEND else ROLL)
+            if parts and (kind != APPEND or together >= self._count_max):
+                self._items.append(Batch(b"".join(parts), together, first, last))
+                parts = []
+            if kind != APPEND:
+                self._items.append(ROLL)
+            elif parts:
+                parts.append(data[at + _HEAD_BYTES : stop])
+                last = until
+                together += count
+            else:
+                parts = [data[at + _HEAD_BYTES : stop]]
+                first, last, together = begin, until, count
+            at = stop
+        if parts:
+            self._items.append(Batch(b"".join(parts), together, first, last))
         return at
 
 
@@ -89,23 +111,24 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sock = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(sys.argv[2])
 
-    def tell(message: bytes) -> None:
+    def tell(last: int, size: int, took_us: int, kind: int = SYNCED, text: bytes = b"") -> None:
         try:
-            sock.sendall(message)
+            sock.sendall(FROM_WRITER.pack(kind, last, took_us, size) + text)
         except (BrokenPipeError, ConnectionResetError):
             # The server is gone. What it has handed over is written all the same.
             pass
 
     def failed(error: Exception) -> None:
         text = (getattr(error, "strerror", None) or str(error)).encode("utf-8", "replace")
-        tell(FROM_WRITER.pack(FAILED, 0, 0, len(text)) + text)
+        tell(0, len(text), 0, FAILED, text)
 
     LogWriter(
-        source=SocketSource(sock),
-        on_synced=lambda last, size, took_us: tell(FROM_WRITER.pack(SYNCED, last, took_us, size)),
+        source=SocketSource(sock, settings["batch_max"]),
+        on_synced=tell,
         on_failed=failed,
-        **json.loads(sys.argv[2]),
+        **settings,
     ).run()
 
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from corral.base.records import record
 from corral.store.names import log_name
-from corral.store.txnlog import FILE_HEADER, padded_size
+from corral.store.txnlog import FILE_HEADER, PAD_MARGIN, padded_size
 
 _MICROSECONDS_MAX: Final = (1 << 31) - 1
 
@@ -48,6 +48,9 @@ class Source(Protocol):
 
     def get(self, block: bool = True, timeout: float | None = None) -> Item:
         """Return the next item, waiting for it up to `timeout` seconds. Raises queue.Empty."""
+
+    def empty(self) -> bool:
+        """Tell whether nothing more waits, as far as that is known."""
 
 
 class LogWriter:
@@ -89,8 +92,6 @@ class LogWriter:
         self._batch_max = max(1, batch_max)
         self._fdatasync = sync
         self._clock = clock
-        self._parts: list[bytes] = []
-        self._first = 0
         self._handle = -1
         self._position = 0
         self._size = 0
@@ -98,14 +99,18 @@ class LogWriter:
     def run(self) -> None:
         """Write until the end; after a failure take what comes and do nothing with it."""
         take = self._source.get
+        is_all = self._source.empty
         item: Item | None = None
         try:
             while item is not END:
                 item = take()
                 if isinstance(item, Batch):
-                    last, item = self._gather(item)
-                    size, took_us = self._write(self._parts, self._first)
-                    self._on_synced(last, size, took_us)
+                    data, first, last, after = item.data, item.first, item.last, None
+                    if self._flush_delay_s > 0 or not is_all():
+                        data, last, after = self._gather(item)
+                    item = after
+                    took_us = self._write(data, first)
+                    self._on_synced(last, len(data), took_us)
                 if item is not None:
                     # A roll or the end: no more of this file.
                     self._close()
@@ -114,27 +119,29 @@ class LogWriter:
             while item is not END:
                 item = take()
 
-    def _gather(self, batch: Batch) -> tuple[int, Item | None]:
+    def _gather(self, batch: Batch) -> tuple[bytes, int, Item | None]:
         """Join `batch` and all that waits behind it.
 
-        Returns the last zxid, and what was taken from the source after it that is no append, None if nothing was.
+        Returns the bytes, the last zxid, and what was taken from the source after it that is no append, None if
+        nothing was.
         """
-        self._parts = parts = [batch.data]
-        self._first = batch.first
+        parts = [batch.data]
         count = batch.count
         last = batch.last
+        after: Item | None = None
         until = self._clock() + self._flush_delay_s if self._flush_delay_s > 0 else 0.0
-        while count < self._batch_max:
+        while count < self._batch_max and (until or not self._source.empty()):
             try:
                 item = self._next(until)
             except Empty:
                 break
             if not isinstance(item, Batch):
-                return last, item
+                after = item
+                break
             parts.append(item.data)
             count += item.count
             last = item.last
-        return last, None
+        return b"".join(parts), last, after
 
     def _next(self, until: float) -> Item:
         """Return what is queued, or comes in time. Raises Empty."""
@@ -144,31 +151,33 @@ class LogWriter:
                 return self._source.get(timeout=left)
         return self._source.get(block=False)
 
-    def _write(self, parts: list[bytes], first: int) -> tuple[int, int]:
-        """Append `parts`; return how many bytes they have and how long the fsync took."""
+    def _write(self, data: bytes, first: int) -> int:
+        """Append `data`; return how many microseconds the fsync took, -1 without one."""
         is_new = self._handle < 0
         if is_new:
             self._open(first)
-        size = padded_size(self._position, self._size, self._step)
-        if size != self._size:
-            os.pwrite(self._handle, b"\0", size - 1)
-            self._size = size
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        written = os.write(self._handle, data)
+        if self._position + PAD_MARGIN >= self._size:
+            size = padded_size(self._position, self._size, self._step)
+            if size != self._size:
+                os.pwrite(self._handle, b"\0", size - 1)
+                self._size = size
+        handle = self._handle
+        written = os.write(handle, data)
         while written < len(data):
-            written += os.write(self._handle, memoryview(data)[written:])
-        self._position += len(data)
+            written += os.write(handle, memoryview(data)[written:])
+        self._position += written
         took_us = -1
         if self._force_sync:
-            started = self._clock()
-            self._fdatasync(self._handle)
-            took_us = min(int((self._clock() - started) * 1e6), _MICROSECONDS_MAX)
+            clock = self._clock
+            started = clock()
+            self._fdatasync(handle)
+            took_us = min(int((clock() - started) * 1e6), _MICROSECONDS_MAX)
             if is_new:
                 # Not before the data: a name without its header would be an empty log after a crash.
                 sync_directory(self._directory)
         if 0 < self._size_limit < max(self._size, self._position):
             self._close()
-        return len(data), took_us
+        return took_us
 
     def _open(self, first: int) -> None:
         path = os.path.join(self._directory, log_name(first))
