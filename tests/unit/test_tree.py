@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.core import Core, multi_body
@@ -15,9 +17,12 @@ from corral.tree.digest import tree_digest
 from corral.tree.node import (
     Node,
     creates_of,
+    new_body,
     next_version,
     node_digest,
+    sized,
     with_child_added,
+    with_child_created,
     with_child_removed,
 )
 from corral.tree.tree import Tree
@@ -45,8 +50,6 @@ def test_the_digest_after_a_create_is_the_known_one() -> None:
     core = Core()
     tree = core.tree
     node = tree.nodes[b"/"]
-    from corral.tree.node import new_body, sized
-
     made = Node(new_body(sized(b"x"), 3, 0x1A1FBF4BCB1, 0), tree.acls.open, 0)
     tree.add(b"/a", made, b"/", node, with_child_added(node.body, 1, 3))
 
@@ -67,6 +70,19 @@ def test_creates_are_counted_and_deletes_show_only_to_clients() -> None:
 
     assert creates_of(body) == 1
     assert decode(GetDataResponse, body).stat.cversion == 0
+
+
+@pytest.mark.parametrize("creates", [0, 1, 7, 2**31 - 2, 2**31 - 1])
+@pytest.mark.parametrize("children", [0, 1, 3])
+def test_a_new_create_counts_as_its_transaction_says(creates: int, children: int) -> None:
+    counts = struct.pack(">I16xiq", 2 * creates - children & 0xFFFFFFFF, children, 5)
+    body = new_body(sized(b"data"), 1, 1, 0)[:-32] + counts
+
+    made, before, after = with_child_created(body, 9)
+
+    assert before == creates
+    assert after == (creates + 1 if creates < 2**31 - 1 else -(2**31))
+    assert made == with_child_added(body, after, 9)
 
 
 def test_versions_leave_out_minus_one() -> None:

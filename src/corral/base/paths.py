@@ -19,7 +19,8 @@ SYSTEM_PATHS: Final = (ROOT, ZOOKEEPER, QUOTA, CONFIG)
 
 # Printable ASCII without a component that starts with a dot: such a path has no fault.
 _PLAIN: Final = re.compile(rb"(?:/[ -\-0-~][ -.0-~]*)+\Z").match
-_PLAIN_NAME: Final = re.compile(rb"[ -\-0-~][ -.0-~]*\Z").match
+match_plain_name: Final = re.compile(rb"[ -\-0-~][ -.0-~]*\Z").match
+"""Of (path, where its last name begins): matches, without much ado, a name that has no fault, as most have none."""
 _FORBIDDEN: Final = re.compile(r"[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]").search
 
 
@@ -36,11 +37,6 @@ def name_of(path: bytes) -> bytes:
 def child_path(parent: bytes, name: bytes) -> bytes:
     """Join a parent's path and a child's name."""
     return b"/" + name if parent == ROOT else parent + b"/" + name
-
-
-def is_plain_name(path: bytes, at: int) -> bool:
-    """Tell whether the name that begins at `path[at]`, the last one, has no fault, without much ado; most have none."""
-    return _PLAIN_NAME(path, at) is not None
 
 
 def validate_path(path: bytes) -> None:

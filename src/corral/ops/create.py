@@ -13,7 +13,7 @@ from corral.base.errors import (
     Unimplemented,
     WireError,
 )
-from corral.base.paths import ROOT, is_plain_name, validate_path
+from corral.base.paths import ROOT, match_plain_name, validate_path
 from corral.ops.base import Preparing, Stamp, View, WriteOp
 from corral.ops.limits import check_quota
 from corral.tree.node import (
@@ -25,9 +25,9 @@ from corral.tree.node import (
     new_body,
     sized,
     stat_of,
-    to_int32,
     ttl_owner,
     with_child_added,
+    with_child_created,
     with_creates_raised,
 )
 from corral.wire.client import CreateRequest, CreateTtlRequest
@@ -82,7 +82,7 @@ class CreateOp(WriteOp[Any]):
             asked, raw, acls, flags, _ = _unpack_request(buf, at, end)
             middle = at + 4 + len(asked)
             data = sized(raw)
-        path, parent_path, parent, stored, creates = self._check(cx, asked, len(data) - 4, acls, flags, -1)
+        path, parent_path, parent, changed, stored, creates = self._check(cx, asked, len(data) - 4, acls, flags, -1)
         is_ephemeral = flags in EPHEMERAL_FLAGS
         owner = cx.client_id if is_ephemeral else 0
         cx.type = self.code
@@ -90,7 +90,7 @@ class CreateOp(WriteOp[Any]):
         acl = view.acls.open if stored is OPEN_ACL else view.acls.intern(stored)
         shown = buf[at:middle] if path is asked else _pack_int(len(path)) + path
         node = Node(new_body(data, cx.zxid, cx.time, owner), acl, owner)
-        view.add(path, node, parent_path, parent, with_child_added(parent.body, creates, cx.zxid))
+        view.add(path, node, parent_path, parent, changed)
         body = b"".join((shown, data, acl.encoded, _pack_end(is_ephemeral, creates)))
         return self.code, body, shown + node.body[-68:] if self.has_stat else shown
 
@@ -98,7 +98,7 @@ class CreateOp(WriteOp[Any]):
         flags = request.flags
         ttl = request.ttl if isinstance(request, CreateTtlRequest) else -1
         data = request.data
-        path, _, _, acl, creates = self._check(cx, request.path, len(data or b""), request.acl, flags, ttl)
+        path, _, _, _, acl, creates = self._check(cx, request.path, len(data or b""), request.acl, flags, ttl)
         if self.code == CREATE_CONTAINER:
             return self.code, CreateContainerTxn(path, data, acl, creates)
         if self.code == CREATE_TTL and flags in TTL_FLAGS:
@@ -108,8 +108,8 @@ class CreateOp(WriteOp[Any]):
 
     def _check(
         self, cx: Preparing, path: bytes, size: int, acls: list[ACL] | None, flags: int, ttl: int
-    ) -> tuple[bytes, bytes, Node, list[ACL], int]:
-        """Return the node's path, its parent's and the parent, the list to store and the parent's creates after it.
+    ) -> tuple[bytes, bytes, Node, bytes, list[ACL], int]:
+        """Return the node's path, its parent's, the parent, its body after it, the list to store, the creates after it.
 
         size: of its data. Raises ZooKeeperError.
         """
@@ -128,11 +128,11 @@ class CreateOp(WriteOp[Any]):
             raise NoNode(f"the parent of {path!r} does not exist")
         if not parent.acl.world & CREATE_PERM:
             cx.require(parent.acl, CREATE_PERM, parent_path)
-        creates = creates_of(parent.body)
+        changed, before, creates = with_child_created(parent.body, cx.zxid)
         if flags in SEQUENTIAL_FLAGS:
-            path += b"%010d" % creates
+            path += b"%010d" % before
         # The parent is there, so its path is good, but for that of //name, whose parent is not the root.
-        if slash == 1 or not is_plain_name(path, slash + 1):
+        if slash == 1 or match_plain_name(path, slash + 1) is None:
             validate_path(path)
         if view.get(path) is not None:
             raise NodeExists(f"{path!r} exists")
@@ -140,7 +140,7 @@ class CreateOp(WriteOp[Any]):
             raise NoChildrenForEphemerals(f"{parent_path!r} is ephemeral")
         if cx.options.enforce_quota:
             check_quota(cx, path, 1, size)
-        return path, parent_path, parent, acl, to_int32(creates + 1)
+        return path, parent_path, parent, changed, acl, creates
 
     def apply(self, view: View, stamp: Stamp, body: Any) -> Node | None:
         return apply_create(view, stamp, body)

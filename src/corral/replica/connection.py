@@ -163,13 +163,20 @@ class Connection:
             write = self.writes.get(op)
             if write is None:
                 self._take(data, now)
-            elif self._submit(write, op, xid, data, 12, end, now):
-                self.last_op = op
-                self.last_xid = xid
-                self.received += 1
-                metrics.other_received += 1
-            else:
-                self._leave(data)
+                return False
+            counts = metrics.op_counts
+            counts[op] = counts.get(op, 0) + 1
+            try:
+                if replica.submit(self, xid, write, data, 12, end, now):
+                    self._throttle()
+            except (ZooKeeperError, WireError, struct.error, Held) as error:
+                if self._is_held(error, op, xid, now):
+                    self._leave(data)
+                    return False
+            self.last_op = op
+            self.last_xid = xid
+            self.received += 1
+            metrics.other_received += 1
             return False
         # One read, as of every client that waits for its answers: as `_take` serves it, without a turn's accounts.
         zxid = replica.tree.zxid
@@ -223,6 +230,7 @@ class Connection:
         writes = self.writes
         queue = self.queue
         serving = replica.serving
+        submit = replica.submit
         limit = replica.frame_bytes_plain
         zxid = replica.tree.zxid
         append = self.out.append
@@ -265,9 +273,14 @@ class Connection:
             else:
                 write = writes.get(op)
                 if write is not None:
-                    if not self._submit(write, op, xid, data, at + 12, stop, now):
-                        handled -= 1
-                        break
+                    counts[op] = counts.get(op, 0) + 1
+                    try:
+                        if submit(self, xid, write, data, at + 12, stop, now):
+                            self._throttle()
+                    except (ZooKeeperError, WireError, struct.error, Held) as error:
+                        if self._is_held(error, op, xid, now):
+                            handled -= 1
+                            break
                 else:
                     self._other(read, op, xid, data, at + 12, stop, now)
                     reads = self.reads
@@ -303,22 +316,13 @@ class Connection:
             else:
                 self._leave(rest)
 
-    def _submit(self, write: WriteOp[Any], op: int, xid: int, data: bytes, at: int, stop: int, now: int) -> bool:
-        """Hand a write on; False if it is held back, and has to come again."""
-        replica = self.replica
-        counts = replica.metrics.op_counts
-        counts[op] = counts.get(op, 0) + 1
-        try:
-            if replica.submit(self, xid, write, data, at, stop, now):
-                self._throttle()
-        except (WireError, struct.error):
-            self._in_order(xid, MARSHALLING, b"", now)
-        except ZooKeeperError as error:
-            self._in_order(xid, error.code, b"", now)
-        except Held:
-            counts[op] -= 1
-            return False
-        return True
+    def _is_held(self, error: Exception, op: int, xid: int, now: int) -> bool:
+        """Answer a write that was refused before it got a zxid; True if it is held back, and has to come again."""
+        if isinstance(error, Held):
+            self.replica.metrics.op_counts[op] -= 1
+            return True
+        self._in_order(xid, error.code if isinstance(error, ZooKeeperError) else MARSHALLING, b"", now)
+        return False
 
     def _leave(self, rest: bytes) -> None:
         self.backlog = rest
@@ -521,8 +525,8 @@ class Connection:
             self.is_unread = True
             self.replica.throttled[self] = None
 
-    def complete(self, entry: Entry, xid: int, zxid: int, err: int, reply: bytes, latency: int, now: int) -> None:
-        """Answer the write at the head of the queue, then the reads that waited for it.
+    def complete(self, entry: Entry, xid: int, zxid: int, err: int, reply: bytes) -> None:
+        """Answer the write at the head of the queue, then the reads that waited for it; `completed` follows.
 
         xid, zxid, err, reply: the entry's, which who calls has at hand.
         """
@@ -535,27 +539,32 @@ class Connection:
         size = 16 + len(reply)
         self.out.append(_pack_reply(size, xid, zxid, err) + reply)
         metrics = replica.metrics
-        metrics.other_sent += 1
         metrics.last_response_size = size
         sizes = metrics.reply_sizes
         sizes[size] = sizes.get(size, 0) + 1
+        while queue and type(queue[0]) is tuple:
+            xid, read, request = queue.popleft()  # type: ignore[misc]  # the type was asked just above
+            self._serve_waiting(xid, read, request)
+
+    def completed(self, count: int, latency: int, zxid: int, now: int) -> None:
+        """Account for `count` writes that were answered one after the other, the last one's zxid being `zxid`.
+
+        latency: of each, in ms.
+        """
+        self.replica.metrics.other_sent += count
         self.last_zxid = zxid
         self.last_response_at = now
-        self.latency_count += 1
-        if latency:
-            self.latency_sum += latency
+        self.latency_count += count
+        self.latency_sum += count * latency
         if latency != self.last_latency:
             self.last_latency = latency
             if latency < self.latency_min:
                 self.latency_min = latency
             if latency > self.latency_max:
                 self.latency_max = latency
-        while queue and type(queue[0]) is tuple:
-            xid, read, request = queue.popleft()  # type: ignore[misc]  # the type was asked just above
-            self._serve_waiting(xid, read, request)
         if not self.is_dirty:
             self.is_dirty = True
-            replica.dirty.append(self)
+            self.replica.dirty.append(self)
 
     def _serve_waiting(self, xid: int, read: ReadOp, request: bytes) -> None:
         zxid = self.replica.tree.zxid

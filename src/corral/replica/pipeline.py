@@ -173,6 +173,9 @@ class Pipeline:
         outstanding = self.outstanding
         commit = self.overlay.commit
         latencies = self._metrics.write_latencies
+        # Writes of one connection that came together mostly leave together: they are accounted for once.
+        answered: Connection | None = None
+        count = latency = last = 0
         while outstanding:
             entry = outstanding[0]
             kind, conn, session, xid, its_zxid, at, err, reply, changes, session_changes, digest = entry
@@ -183,17 +186,30 @@ class Pipeline:
                 commit(changes, session_changes, its_zxid, digest)
                 if not its_zxid % DIGEST_EVERY:
                     self.digests.append((its_zxid, digest))
-            latency = now - at
-            latencies[latency] = latencies.get(latency, 0) + 1
+            if conn is not answered or now - at != latency:
+                if count:
+                    latencies[latency] = latencies.get(latency, 0) + count
+                    if answered is not None:
+                        answered.completed(count, latency, last, now)
+                answered, count, latency = conn, 0, now - at
+            count += 1
+            last = its_zxid
             if kind == CONNECT:
                 assert conn is not None
                 conn.session_opened(session, now)
+                answered = None
                 continue
             # Closed connections have nothing in their queues.
             if conn is not None and conn.queue:
-                conn.complete(entry, xid, its_zxid, err, reply, latency, now)
+                conn.complete(entry, xid, its_zxid, err, reply)
+            else:
+                answered = None
             if kind == CLOSE:
                 self._session_closed(session, conn)
+        if count:
+            latencies[latency] = latencies.get(latency, 0) + count
+            if answered is not None:
+                answered.completed(count, latency, last, now)
         if self.audit is not None:
             self.audit.committed(zxid)
 

@@ -32,11 +32,11 @@ class Digest:
             old = known.get(parent_path, -1)
             if old < 0:
                 old = node_digest(parent_path, parent.body, parent.owner)
-            if len(known) >= _REMEMBERED_MAX:
-                known.clear()
-            known[path] = digest = leaf_digest(path, node.body, node.owner)
+                if len(known) >= _REMEMBERED_MAX:
+                    known.clear()
+            # The new node's is not remembered: most of many new nodes are not changed soon.
             known[parent_path] = new = parent_digest(parent_path, parent_body, parent.owner)
-            self.value = (self.value + digest + new - old) & _MASK
+            self.value = (self.value + leaf_digest(path, node.body, node.owner) + new - old) & _MASK
 
     def removed(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Uncount a node, and count its parent's change to `parent_body`."""

@@ -144,6 +144,17 @@ def with_child_added(body: bytes, creates: int, zxid: int) -> bytes:
     return body[:-32] + _pack_parent(2 * before - children & _MASK, middle, children, pzxid)
 
 
+def with_child_created(body: bytes, zxid: int) -> tuple[bytes, int, int]:
+    """Return a parent's body after a new create under it, and its count of creates before and after that."""
+    cversion, middle, children, _ = _unpack_parent(body, len(body) - 32)
+    creates: int = (cversion + children & _MASK) >> 1
+    if creates == _INT_MAX:
+        # The count wraps as Java's does, and what only rises stays as it is.
+        return with_child_added(body, -creates - 1, zxid), creates, -creates - 1
+    made: bytes = body[:-32] + _pack_parent(cversion + 1 & _MASK, middle, children + 1, zxid)
+    return made, creates, creates + 1
+
+
 def with_child_removed(body: bytes, zxid: int) -> bytes:
     """Return a parent's body after a delete under it."""
     cversion, middle, children, pzxid = _unpack_parent(body, len(body) - 32)

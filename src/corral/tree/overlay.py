@@ -70,7 +70,14 @@ class Overlay:
         tree.zxid = zxid
         nodes = self._nodes
         for verb, path, node, _, parent_path, parent_body, _ in changes:
-            tree.install(verb, path, node, parent_path, parent_body)
+            if verb == ADD:
+                tree.install_added(path, node, parent_path, parent_body)
+            elif verb == SET_DATA:
+                tree.install_data(path, node.body)
+            elif verb == REMOVE:
+                tree.install_removed(path, parent_path, parent_body)
+            else:
+                tree.install_acl(path, node)
             if nodes.get(path) is node:
                 del nodes[path]
             if parent_path:

@@ -74,7 +74,7 @@ class Tree:
             if path == CONFIG:
                 node.body = with_aversion(node.body, -1)
             parent = self.nodes[parent_of(path)]
-            self._add(path, node, parent_of(path), with_child_added(parent.body, 0, 0))
+            self.install_added(path, node, parent_of(path), with_child_added(parent.body, 0, 0))
         self.data_bytes = sum(len(path) for path in self.nodes)
         self.count_digest()
 
@@ -93,7 +93,7 @@ class Tree:
     def add(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Put a new node; its parent gets `parent_body`."""
         self.digest.added(path, node, parent_path, parent, parent_body)
-        self._add(path, node, parent_path, parent_body)
+        self.install_added(path, node, parent_path, parent_body)
 
     def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Take a node away; its parent gets `parent_body`.
@@ -106,14 +106,14 @@ class Tree:
                 above = parent_of(below)
                 parent_of_it = self.nodes[above]
                 self.digest.removed(below, self.nodes[below], above, parent_of_it, parent_of_it.body)
-                self._remove(below, above, parent_of_it.body)
+                self.install_removed(below, above, parent_of_it.body)
         self.digest.removed(path, node, parent_path, parent, parent_body)
-        self._remove(path, parent_path, parent_body)
+        self.install_removed(path, parent_path, parent_body)
 
     def set_data(self, path: bytes, node: Node, body: bytes) -> Node:
         """Give a node new data and tell its watchers; return the node as it is now."""
         self.digest.changed(path, node, body)
-        self._set_data(path, body)
+        self.install_data(path, body)
         return node
 
     def set_acl(self, path: bytes, node: Node, body: bytes, acl: AclList) -> Node:
@@ -140,23 +140,8 @@ class Tree:
         """Return the paths of a session's ephemerals, in order of creation."""
         return list(self.ephemerals.get(session, ()))
 
-    # The other way in: what an overlay has recorded.
-
-    def install(self, verb: int, path: bytes, node: Node, parent_path: bytes, parent_body: bytes) -> None:
-        """Take over a change of a committed transaction, but for its digest, which it brings along.
-
-        The transaction's zxid is the tree's already.
-        """
-        if verb == SET_DATA:
-            self._set_data(path, node.body)
-        elif verb == ADD:
-            self._add(path, node, parent_path, parent_body)
-        elif verb == REMOVE:
-            self._remove(path, parent_path, parent_body)
-        else:
-            mine = self.nodes[path]
-            mine.body = node.body
-            mine.acl = node.acl
+    # The other way in: what an overlay has recorded of a committed transaction. The digest comes along on its own, and
+    # the transaction's zxid is the tree's already.
 
     def install_sessions(self, sessions: list[SessionChange]) -> None:
         """Take over what a committed transaction does to sessions, in order."""
@@ -166,7 +151,8 @@ class Tree:
             else:
                 self.close_session(session)
 
-    def _add(self, path: bytes, node: Node, parent_path: bytes, parent_body: bytes) -> None:
+    def install_added(self, path: bytes, node: Node, parent_path: bytes, parent_body: bytes) -> None:
+        """Put a new node and tell its watchers; its parent gets `parent_body`."""
         parent = self.nodes[parent_path]
         parent.body = parent_body
         if parent.children is EMPTY_CHILDREN:
@@ -182,7 +168,8 @@ class Tree:
         if self.watches.any:
             self.watches.created(path, node.acl, parent_path, parent.acl, self.zxid)
 
-    def _remove(self, path: bytes, parent_path: bytes, parent_body: bytes) -> None:
+    def install_removed(self, path: bytes, parent_path: bytes, parent_body: bytes) -> None:
+        """Take a node away and tell its watchers; its parent gets `parent_body`."""
         parent = self.nodes[parent_path]
         parent.body = parent_body
         del parent.children[path]
@@ -200,7 +187,8 @@ class Tree:
         if self.watches.any:
             self.watches.deleted(path, node.acl, parent_path, parent.acl, self.zxid)
 
-    def _set_data(self, path: bytes, body: bytes) -> None:
+    def install_data(self, path: bytes, body: bytes) -> None:
+        """Give a node a body with new data and tell its watchers."""
         node = self.nodes[path]
         difference = len(body) - len(node.body)
         node.body = body
@@ -209,6 +197,12 @@ class Tree:
             self._count(path, 0, difference)
         if self.watches.any:
             self.watches.data_changed(path, node.acl, self.zxid)
+
+    def install_acl(self, path: bytes, changed: Node) -> None:
+        """Give a node the access list and the counters of `changed`; nobody is told."""
+        node = self.nodes[path]
+        node.body = changed.body
+        node.acl = changed.acl
 
     def _index_owner(self, path: bytes, owner: int) -> None:
         if is_session(owner):
