@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.core import Core
+from tests.support.core import Core, multi_body
 
 from corral.ops.registry import Registry
+from corral.replica.effects import Append
 from corral.replica.fanout import Fanout
+from corral.replica.inputs import Synced
 from corral.replica.replay import Replay
 from corral.replica.sessions import first_session_id, session_password
 from corral.tree.digest import tree_digest
 from corral.tree.tree import Tree
 from corral.wire import client as records
 from corral.wire import opcodes
+from corral.wire.data import OPEN_ACL
 from corral.wire.schema import encode
 from corral.wire.txns import CloseSessionTxn
 
@@ -159,6 +162,41 @@ def test_closing_answers_then_closes() -> None:
 
     assert (reply.err, reply.body) == (0, b"")
     assert client.conn.is_closing
+    assert b"/e" not in core.tree.nodes
+
+
+def test_closing_deletes_an_ephemeral_that_was_made_again_while_its_first_creation_was_under_way() -> None:
+    core = Core()
+    client = core.client()
+    core.auto = False
+    create = encode(records.CreateRequest(b"/e", b"", OPEN_ACL, 1))
+    client.send(opcodes.CREATE, create)
+    client.send(opcodes.DELETE, encode(records.DeleteRequest(b"/e", -1)))
+    (first,) = core.replica.take()
+    assert isinstance(first, Append)
+    client.send(opcodes.CREATE, create)
+    core.replica.handle(Synced(first.last), core.now)
+
+    client.send(opcodes.CLOSE_SESSION)
+    core.sync()
+
+    assert [reply.err for reply in client.replies()] == [0, 0, 0, 0]
+    assert b"/e" not in core.tree.nodes
+
+
+def test_closing_deletes_an_ephemeral_that_a_failed_multi_was_to_replace() -> None:
+    core = Core()
+    client = core.client()
+    core.auto = False
+    create = records.CreateRequest(b"/e", b"", OPEN_ACL, 1)
+    replace = [(opcodes.DELETE, records.DeleteRequest(b"/e", -1)), (opcodes.CREATE, create)]
+    client.send(opcodes.CREATE, encode(create))
+    client.send(opcodes.MULTI, multi_body(*replace, (opcodes.DELETE, records.DeleteRequest(b"/none", -1))))
+
+    client.send(opcodes.CLOSE_SESSION)
+    core.sync()
+
+    assert [reply.err for reply in client.replies()] == [0, 0, 0]
     assert b"/e" not in core.tree.nodes
 
 

@@ -5,7 +5,8 @@ tree; they leave it alone and are recorded instead, to be installed on commit. `
 change in place.
 
 Invariants: `_nodes[path]` is the newest uncommitted state of a path, a node without body if deleted; an entry goes
-when the very object it holds has been committed. `digest` is the digest of this view.
+when the very object it holds has been committed. `_ephemerals[session][path]` is how many outstanding creates of that
+path are the session's. `digest` is the digest of this view.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Overlay:
         self._tree = tree
         self._nodes: dict[bytes, Node] = {}
         self._sessions: dict[int, int] = {}
-        self._ephemerals: dict[int, dict[bytes, None]] = {}
+        self._ephemerals: dict[int, dict[bytes, int]] = {}
         self.acls = tree.acls
         self.digest = Digest(tree.digest.enabled, tree.digest.value)
         self.changes: list[Change] = []
@@ -98,7 +99,8 @@ class Overlay:
         nodes[path] = node
         nodes[parent_path] = Node(parent_body, parent.acl, parent.owner)
         if node.owner and is_session(node.owner):
-            self._ephemerals.setdefault(node.owner, {})[path] = None
+            paths = self._ephemerals.setdefault(node.owner, {})
+            paths[path] = paths.get(path, 0) + 1
 
     def remove(self, path: bytes, node: Node, parent_path: bytes, parent: Node, parent_body: bytes) -> None:
         """Take a node away; its parent gets `parent_body`."""
@@ -133,10 +135,8 @@ class Overlay:
 
     def ephemerals_of(self, session: int) -> list[bytes]:
         """Return the paths of a session's ephemerals as they will be, in order of creation."""
-        paths = dict(self._tree.ephemerals.get(session, ()))
-        paths.update(self._ephemerals.get(session, ()))
         found = []
-        for path in paths:
+        for path in {**self._tree.ephemerals.get(session, {}), **self._ephemerals.get(session, {})}:
             node = self.get(path)
             if node is not None and node.owner == session:
                 found.append(path)
@@ -157,8 +157,10 @@ class Overlay:
             self._nodes[path] = before
 
     def _forget_ephemeral(self, session: int, path: bytes) -> None:
-        paths = self._ephemerals.get(session)
-        if paths is not None:
-            paths.pop(path, None)
-            if not paths:
-                del self._ephemerals[session]
+        paths = self._ephemerals[session]
+        if paths[path] > 1:
+            paths[path] -= 1
+            return
+        del paths[path]
+        if not paths:
+            del self._ephemerals[session]
