@@ -29,7 +29,10 @@ WORK_PAUSE_MAX_S = 0.1
 
 
 class Node:
-    """The shell around one replica. commands: what answers four-letter words, if anything does."""
+    """The shell around one replica.
+
+    commands: what answers four-letter words, if anything does. stuffed: peers that do not take their replies.
+    """
 
     def __init__(self, replica: Replica, config: Config, log: Any) -> None:
         self.replica = replica
@@ -44,6 +47,7 @@ class Node:
         self.stopped: asyncio.Future[str] = self.loop.create_future()
         self.corks = Corks(self.loop.call_soon)
         self.closings = Closings(self.loop.call_soon)
+        self.stuffed: dict[Peer, None] = {}
         self._is_scheduled = False
         self._is_snapshotting = False
         self._synced: list[int] = []
@@ -148,6 +152,8 @@ class Node:
     def _work(self) -> None:
         now = self.now()
         self.replica.wall_offset = int(time.time() * 1000) - now
+        for peer in self.stuffed:
+            peer.look_at_progress(now)
         more = self.replica.work(now)
         self.drain()
         if self.stopped.done():

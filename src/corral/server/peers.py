@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +16,18 @@ if TYPE_CHECKING:
 
 # A client that does not read its replies is paused at the first figure; the second one is the configured limit.
 PAUSE_AT = 1 << 20
+_unpack_int = struct.Struct("=i").unpack
 
 
 class Peer(asyncio.Protocol):
     """One accepted socket.
 
     Reading stops while the core has a backlog or is throttled, or while the client does not take its replies; a
-    client whose unread replies outgrow the limit is cut off.
+    client whose unread replies outgrow the limit is cut off. unsent: bytes that a stuffed one had not taken when it was
+    last looked at.
     """
 
-    __slots__ = ("conn", "first", "is_paused", "is_resuming", "is_stuffed", "node", "transport")
+    __slots__ = ("conn", "first", "is_paused", "is_resuming", "is_stuffed", "node", "transport", "unsent")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -32,6 +37,7 @@ class Peer(asyncio.Protocol):
         self.is_paused = False
         self.is_stuffed = False
         self.is_resuming = False
+        self.unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the core to take the connection."""
@@ -118,13 +124,33 @@ class Peer(asyncio.Protocol):
         """Take no more requests from a client that does not take its replies."""
         self.is_stuffed = True
         if self.conn is not None:
+            self.unsent = self._count_unsent()
+            self.node.stuffed[self] = None
             self._pause_or_resume(self.conn)
 
     def resume_writing(self) -> None:
         """Go on."""
         self.is_stuffed = False
+        self.node.stuffed.pop(self, None)
         if self.conn is not None and not self.conn.is_closing:
             self.obey(self.conn)
+
+    def look_at_progress(self, now: int) -> None:
+        """Count a stuffed client as heard of that has taken some of its replies: its pings are not read meanwhile."""
+        unsent = self._count_unsent()
+        if unsent < self.unsent and self.conn is not None and self.conn.session is not None:
+            self.conn.session.heard = now
+        self.unsent = unsent
+
+    def _count_unsent(self) -> int:
+        """Return how many bytes the client's machine has not confirmed yet."""
+        unsent: int = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        try:
+            return unsent + int(_unpack_int(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+        except (OSError, ValueError):
+            # A system that does not tell, or a socket that is closed.
+            return unsent
 
     def eof_received(self) -> bool:
         """Have the connection closed soon, not at once: thousands may end in this turn."""
@@ -134,6 +160,7 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the core."""
         conn, self.conn = self.conn, None
+        self.node.stuffed.pop(self, None)
         if conn is not None:
             conn.closed()
             conn.shell = None
