@@ -1,4 +1,4 @@
-"""Clients that take a large answer slowly."""
+"""Clients that take a large answer slowly, or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.support import jute
 from tests.support.jute import Op
 from tests.support.raw import RawSession
-from tests.support.servers import KINDS, Process
+from tests.support.servers import KINDS, Process, word
 
 LARGE = b"x" * 900_000
 ANSWERS = 12
@@ -50,3 +50,16 @@ def test_a_client_that_reads_slowly_keeps_its_session(server: Process) -> None:
 
         with RawSession("127.0.0.1", server.port) as other:
             assert other.call(Op.EXISTS, jute.exists(b"/ephemeral")).err == 0
+
+
+def test_a_client_that_does_not_read_at_all_is_gone_with_its_session(server: Process) -> None:
+    with RawSession("127.0.0.1", server.port, 2 * TIMEOUT_MS) as session:
+        ask_for_much(session)
+        deadline = time.monotonic() + 20
+
+        while b"Connections: 1\n" not in (answer := word(server.port, b"srvr")):
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.1)
+
+        with RawSession("127.0.0.1", server.port) as other:
+            assert other.call(Op.EXISTS, jute.exists(b"/ephemeral")).err == -101

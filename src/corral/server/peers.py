@@ -94,7 +94,11 @@ class Peer(asyncio.Protocol):
                 transport.abort()
                 return
         if conn.is_closing:
-            transport.close()
+            if conn.session_id and conn.session is None and transport.get_write_buffer_size():
+                # Its session is gone or has moved: what it has not taken by now need not wait for it.
+                transport.abort()
+            else:
+                transport.close()
             return
         if not (conn.is_unread or conn.backlog or self.is_stuffed or self.is_paused):
             return
