@@ -19,6 +19,11 @@ PAUSE_AT = 1 << 20
 _unpack_int = struct.Struct("=i").unpack
 
 
+def plain_address(address: str) -> str:
+    """Return the IPv4 address of a client that a socket for both kinds shows as `::ffff:10.0.0.1`: lists name that."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
 class Peer(asyncio.Protocol):
     """One accepted socket.
 
@@ -43,7 +48,7 @@ class Peer(asyncio.Protocol):
         """Ask the core to take the connection."""
         self.transport = transport
         address, port = (transport.get_extra_info("peername") or ("?", 0))[:2]
-        self.conn = self.node.replica.accept(address, port, self.node.now())
+        self.conn = self.node.replica.accept(plain_address(address), port, self.node.now())
         if self.conn is None:
             self.transport.abort()
             return

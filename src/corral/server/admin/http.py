@@ -28,6 +28,7 @@ from corral.server.admin.restricted import (
 )
 from corral.server.admin.status import Status
 from corral.server.admin.words import NOT_SERVING
+from corral.server.peers import plain_address
 
 if TYPE_CHECKING:
     from corral.server.node import Node
@@ -163,7 +164,7 @@ class AdminServer:
         forwarded = request.headers.getall("X-Forwarded-For", [])
         if self._config.ip_use_x_forwarded_for and forwarded:
             return str(forwarded[-1]).rsplit(",", 1)[-1].strip()
-        return request.remote or ""
+        return plain_address(request.remote or "")
 
     async def _snapshot(self, request: web.Request) -> web.StreamResponse:
         check_snapshot(self._node)
