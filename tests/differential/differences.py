@@ -19,6 +19,7 @@ UNSTABLE: Final[dict[str, str]] = {
 DIFFERENT: Final[dict[str, str]] = {
     "auth named twice": "Both become the same entry; ZooKeeper keeps it twice, here it is kept once.",
     "check outside a multi": "3.8 answers -5, takes a zxid and stays; 3.9 and we answer -6 and close.",
+    "create of 3.9 in a multi": "3.8 takes create2, and createContainer by other flags, for a create there.",
     "deleteContainer": "ZooKeeper takes it from any client without a look at rights; here it is the server's own.",
     "multi without a path": "ZooKeeper stumbles over a null path, -5 for the whole; here the operation alone fails.",
     "no path": "ZooKeeper stumbles over a null path, -5; here it is a bad argument or the root.",

@@ -207,6 +207,10 @@ class Generator:
             part = rng.choice([self._easy_create, self._create, self._delete, self._set, self._check])()
             if rng.random() < 0.02:
                 part = rng.choice([self._set_acl, self._read, self._sync, self._reconfig])()
+            if part.op == Op.CREATE2 and rng.random() < 0.95:
+                part = part._replace(op=Op.CREATE)
+            if part.op == Op.CREATE2 or (part.op == Op.CREATE_CONTAINER and not part.body.endswith(b"\0\0\0\4")):
+                traits.add("create of 3.9 in a multi")
             parts.append((part.op, part.body))
             traits |= {"unknown flags in a multi" if trait == "unknown flags" else trait for trait in part.traits}
             if part.body.startswith(NULL):

@@ -54,6 +54,11 @@ CASES: dict[str, Case] = {
     ),
     # 3.8 takes one with a body, and never answers.
     "check outside a multi": Case([(Op.CHECK, b"")], Seen(-5, zxids=1), Seen(-6, is_cut=True)),
+    "create of 3.9 in a multi": Case(
+        [(Op.MULTI, jute.multi((Op.CREATE2, jute.create(b"/two"))))],
+        Seen(0, [(1, 0, b"/two"), ("end", -1, -1)], zxids=1),
+        Seen(0, [(15, 0, b"/two"), ("end", -1, -1)], zxids=1),
+    ),
     "deleteContainer": Case(
         [(Op.DELETE_CONTAINER, jute.delete_container(b"/none"))], Seen(-8, zxids=1), Seen(-102, zxids=1)
     ),
@@ -162,5 +167,7 @@ def seen(side: Side, case: Case) -> Seen:
         outcome = side.play(Requests(0, (Request(op, body),)))
     _, _, err, value = outcome.replies[0]
     shown = None if isinstance(value, jute.Stat) else value[0] if isinstance(value, tuple) else value
+    if op == Op.MULTI and isinstance(shown, list):
+        shown = [(kind, err, part[0] if kind == Op.CREATE2 else part) for kind, err, part in shown]
     before, after = outcome.zxids
     return Seen(err, shown, after - before, outcome.is_cut[0], tuple(event.type for event in outcome.events[0]))

@@ -137,6 +137,26 @@ def test_multi_answers_each_part_and_shares_one_zxid(client: Client) -> None:
     assert reply.body[len(head) + 68 :] == bytes.fromhex("0000000d0000000000 000000020000000000 ffffffff01ffffffff")
 
 
+def test_a_create2_in_a_multi_answers_with_the_stat(client: Client) -> None:
+    part = (opcodes.CREATE2, records.CreateRequest(b"/two", b"data", OPEN_ACL, 0))
+
+    reply = client.call(opcodes.MULTI, multi_body(part))
+
+    stat = encode(client.exists(b"/two").as_(Stat))
+    head, end = bytes.fromhex("0000000f 00 00000000 00000004"), bytes.fromhex("ffffffff01ffffffff")
+    assert reply.body == head + b"/two" + stat + end
+
+
+def test_a_container_in_a_multi_is_one_by_its_code_or_its_flags() -> None:
+    core = Core()
+    codes = [(opcodes.CREATE, 4), (opcodes.CREATE2, 4), (opcodes.CREATE_CONTAINER, 4), (opcodes.CREATE_CONTAINER, 0)]
+    parts = [(code, records.CreateRequest(b"/%d" % i, b"", OPEN_ACL, flags)) for i, (code, flags) in enumerate(codes)]
+
+    core.client().call(opcodes.MULTI, multi_body(*parts))
+
+    assert list(core.tree.containers) == [b"/0", b"/1", b"/2", b"/3"]
+
+
 def test_a_failing_multi_has_a_header_without_error(client: Client) -> None:
     client.create(b"/m", b"")
     parts = [

@@ -72,7 +72,8 @@ class Multi(WriteOp[Raw]):
                 if isinstance(error, MarshallingError):
                     raise  # ZooKeeper stumbles, over a quota that cannot be read, and answers for the whole.
                 return MULTI, *_failure(done, error.code, len(subs))
-            done.append(SubTxn(kind, body))
+            # The same transaction by either name; ZooKeeper before 3.9 reads no create2 in a multi's.
+            done.append(SubTxn(CREATE if kind == CREATE2 else kind, body))
             replies.append(_HEADER.pack(op.result, False, 0) + reply)
         return MULTI, encode(MultiTxn(done)), b"".join(replies) + _END
 
@@ -104,18 +105,18 @@ class Multi(WriteOp[Raw]):
             subs.append((op, request))
 
     def _create_by_flags(self, kind: int, request: Any) -> tuple[WriteOp[Any], Any]:
-        """Return the create that the flags ask for: inside a multi they decide, not the operation's code.
+        """Return the create that the flags ask for: inside a multi they decide about containers and TTL nodes.
 
-        Source: ZooKeeper MultiOperationRecord, which takes every create for the one its flags name.
+        Source: ZooKeeper MultiOperationRecord.
         """
         flags = request.flags
-        if not 0 <= flags <= 6 or (flags in TTL_FLAGS and kind != CREATE_TTL):
+        if kind != CREATE_TTL and (not 0 <= flags <= 6 or flags in TTL_FLAGS):
             raise MarshallingError(f"create flags {flags} are not allowed in a multi's operation {kind}")
         if flags in TTL_FLAGS:
             return self._parts[CREATE_TTL], request
         if kind == CREATE_TTL:
-            request = CreateRequest(request.path, request.data, request.acl, flags)
-        return self._parts[CREATE_CONTAINER if flags == CONTAINER_FLAG else CREATE], request
+            kind, request = CREATE, CreateRequest(request.path, request.data, request.acl, flags)
+        return self._parts[CREATE_CONTAINER if flags == CONTAINER_FLAG else kind], request
 
 
 def _failure(done: list[SubTxn], code: int, count: int) -> tuple[bytes, bytes]:
