@@ -218,7 +218,8 @@ def test_auth_may_come_with_a_null_id(client: Client) -> None:
 
 BAD_ACLS: list[list[ACL] | None] = [
     None, [], [ACL(31, "world", "x")], [ACL(31, "auth", "")], [ACL(31, "super", "")], [ACL(31, "ip", "1.2.3.4/99")],
-    [ACL(31, "ip", "nonsense")], [ACL(31, "digest", "nocolon")], [ACL(31, None, "x")], [ACL(31, "unknown", "x")],
+    [ACL(31, "ip", "nonsense")], [ACL(31, "digest", "nocolon")], [ACL(31, "digest", "bob:")], [ACL(31, None, "x")],
+    [ACL(31, "unknown", "x")],
 ]  # fmt: skip
 
 

@@ -49,7 +49,8 @@ class DigestProvider:
 
     def is_valid(self, ident: str) -> bool:
         """Tell whether `ident` has the form user:hash."""
-        return len(ident.split(":")) == 2
+        _, _, hashed = ident.partition(":")
+        return bool(hashed) and ":" not in hashed
 
     def matches(self, ident: str, entry: str) -> bool:
         """Tell whether both are the same user with the same hash."""
