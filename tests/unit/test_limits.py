@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from tests.support.core import Core, framed
+from tests.support.core import Client, Core, framed
 
 from corral.base.errors import ZooKeeperError
 from corral.replica.replica import WAITING_MAX
@@ -232,6 +232,50 @@ def test_reads_that_wait_behind_a_write_are_few() -> None:
     while client.conn.backlog and not client.conn.is_unread:
         client.conn.resume(core.now)
     assert [reply.xid for reply in client.replies()][1:] == list(range(1000))
+
+
+def large_reads(core: Core, count: int) -> tuple[Client, bytes, bytes]:
+    """Return a client that waits for nothing, a write, and reads of a large node, numbered from 0."""
+    client = core.client()
+    client.create(b"/large", b"x" * 900_000)
+    core.auto = False
+    write = framed(struct.pack(">ii", -7, opcodes.SET_DATA) + encode(records.SetDataRequest(b"/", b"", -1)))
+    return client, write, pipelined(opcodes.GET_DATA, encode(records.PathWatchRequest(b"/large", False)), count)
+
+
+def test_large_answers_that_waited_for_a_write_take_turns() -> None:
+    core = Core()
+    client, write, reads = large_reads(core, 100)
+    received = core.metrics.packets_received
+    client.send_bytes(write + reads + reads[:6])
+
+    core.sync()
+
+    replies = client.replies()
+    assert sum(len(reply.body) for reply in replies) < 4 << 20
+    while client.conn.backlog:
+        client.conn.resume(core.now)
+        replies += client.replies()
+    client.send_bytes(reads[6:34])
+    assert [reply.xid for reply in replies + client.replies()] == [-7, *range(100), 0]
+    assert core.metrics.packets_received == received + 102
+    assert core.metrics.op_counts[opcodes.GET_DATA] == 101
+
+
+def test_large_answers_between_two_writes_have_a_limit_together() -> None:
+    core = Core(outbuffer_max=8 << 20)
+    client, write, reads = large_reads(core, 50)
+    client.send_bytes(write + reads + write + reads)
+
+    core.sync()
+
+    assert client.conn.is_closing
+    assert sum(len(reply.body) for reply in client.replies()) < 10 << 20
+    ((event, data),) = warnings(core)
+    assert event == "connection closed: its client asked for too much at once"
+    assert (data["limit"], data["key"]) == (8 << 20, "corral.connection.outbuffer.max")
+    core.auto = True
+    assert core.client().exists(b"/large").err == 0
 
 
 def test_a_session_that_the_server_itself_does_not_read_does_not_expire() -> None:

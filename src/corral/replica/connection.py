@@ -61,6 +61,7 @@ SIZE_MAX: Final = 1 << 62
 
 _unpack_head: Final = struct.Struct(">iii").unpack_from
 _unpack_int: Final = struct.Struct(">i").unpack_from
+_pack_head: Final = struct.Struct(">iii").pack
 _pack_reply: Final = struct.Struct(">iiqi").pack
 _decode_connect: Final = decoder(ConnectRequest)
 _decode_auth: Final = decoder(AuthPacket)
@@ -542,9 +543,8 @@ class Connection:
         metrics.last_response_size = size
         sizes = metrics.reply_sizes
         sizes[size] = sizes.get(size, 0) + 1
-        while queue and type(queue[0]) is tuple:
-            xid, read, request = queue.popleft()  # type: ignore[misc]  # the type was asked just above
-            self._serve_waiting(xid, read, request)
+        if queue and type(queue[0]) is tuple:
+            self._serve_waiting()
 
     def completed(self, count: int, latency: int, zxid: int, now: int) -> None:
         """Account for `count` writes that were answered one after the other, the last one's zxid being `zxid`.
@@ -566,8 +566,49 @@ class Connection:
             self.is_dirty = True
             self.replica.dirty.append(self)
 
-    def _serve_waiting(self, xid: int, read: ReadOp, request: bytes) -> None:
+    def _serve_waiting(self) -> None:
+        """Answer the reads at the head of the queue, up to a turn's measure."""
+        queue = self.queue
+        room = TURN_MAX * UNIT_BYTES
+        while queue and type(queue[0]) is tuple:
+            xid, read, request = queue.popleft()  # type: ignore[misc]  # the type was asked just above
+            room -= self._serve_one(xid, read, request)
+            if room < 0 and queue:
+                self._stop_serving(TURN_MAX * UNIT_BYTES - room)
+
+    def _stop_serving(self, size: int) -> None:
+        """Leave the reads that wait for another turn: those before have had large answers, of `size` bytes in all.
+
+        Where a write is among what waits they cannot, as they must not see it. Then they end the connection, once they
+        are more than may wait for any client.
+        """
+        replica = self.replica
+        queue = self.queue
+        if all(type(each) is tuple and type(each[1]) is not _Refusal for each in queue):
+            frames = []
+            counts = replica.metrics.op_counts
+            for xid, read, request in queue:  # type: ignore[misc]  # the type was asked just above
+                frames += [_pack_head(8 + len(request), xid, read.code), request]
+                # They are counted when they come again.
+                counts[read.code] -= 1
+            self.received -= len(queue)
+            replica.metrics.other_received -= len(queue)
+            queue.clear()
+            self.backlog = b"".join([*frames, *self.parts, self.backlog])
+            self.parts = []
+            if self.reserved:
+                self._release()
+        elif 0 < replica.config.outbuffer_max < size:
+            replica.log.warning("connection closed: its client asked for too much at once",
+                                client=f"{self.address}:{self.port}", bytes=size, limit=replica.config.outbuffer_max,
+                                key="corral.connection.outbuffer.max")  # fmt: skip
+            queue.clear()
+            self.end()
+
+    def _serve_one(self, xid: int, read: ReadOp, request: bytes) -> int:
+        """Answer a read that had to wait; return the size of the answer's body."""
         zxid = self.replica.tree.zxid
+        body = b""
         try:
             body = read.serve(self.replica.serving, self, request, 0, len(request))
         except ZooKeeperError as error:
@@ -578,6 +619,7 @@ class Connection:
             self._reply(xid, zxid, 0, body)
         if type(read) is not _Refusal:
             self.replica.metrics.reads_waited += 1
+        return len(body)
 
     def _reply(self, xid: int, zxid: int, err: int, body: bytes) -> None:
         self.out.append(_pack_reply(16 + len(body), xid, zxid, err))
