@@ -16,7 +16,7 @@ from corral.client import retry
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
 from corral.client.transaction import TransactionFailed
-from corral.client.values import WatchEvent
+from corral.client.values import State, WatchEvent
 from corral.recipes.errors import ParentsVanish, RecipeTimeout
 from corral.wire.data import ACL
 
@@ -45,13 +45,20 @@ async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
 
 
 class Bell:
-    """A listener that somebody waits for: rung by events of any kind, also by the end of a session.
+    """A listener that somebody waits for: rung by events of any kind, also by the end of a session or of the client.
 
-    Clear it before looking, wait after: what happens in between is not missed.
+    Clear it before looking, wait after: what happens in between is not missed. Who looks again after the client's end
+    gets ClientClosed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, zk: AsyncClient) -> None:
+        self._zk = zk
         self._rung = asyncio.Event()
+
+    @property
+    def is_rung(self) -> bool:
+        """Whether something has happened since it was cleared."""
+        return self._rung.is_set()
 
     def ring(self, event: object = None) -> None:
         """Wake whoever waits."""
@@ -67,7 +74,17 @@ class Bell:
 
     async def wait(self) -> None:
         """Wait until it is rung."""
-        await self._rung.wait()
+        # The client's end is no event of any watch.
+        forget = self._zk.on_state(self._on_state)
+        self._on_state(self._zk.state)
+        try:
+            await self._rung.wait()
+        finally:
+            forget()
+
+    def _on_state(self, state: State) -> None:
+        if state is State.CLOSED:
+            self.ring()
 
 
 async def with_parents(

@@ -45,7 +45,7 @@ class Barrier:
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the barrier is open; return False if it is closed still after `timeout` seconds."""
-        bell = Bell()
+        bell = Bell(self._zk)
         try:
             async with within(timeout, f"the barrier {self.path} was not opened"):
                 while True:

@@ -790,7 +790,7 @@ class SharedValue(Recipe):
         return result
 
     def wait_change(self, after: Versioned, timeout: float | None = None) -> Versioned:
-        """Wait until the value is another one than `after`; return it. Raises RecipeTimeout."""
+        """Wait until the value is another one than `after`; return it. Raises RecipeTimeout, ClientClosed."""
         result: Versioned = self._wait(self._twin.wait_change, after, timeout)
         return result
 
@@ -1059,7 +1059,7 @@ class PersistentNode(Recipe):
         return result
 
     def wait_for(self, *states: NodeState, timeout: float | None = None) -> NodeState:
-        """Wait until it is in one of `states`. Raises RecipeTimeout."""
+        """Wait until it is in one of `states`. Raises RecipeTimeout, ClientClosed."""
         result: NodeState = self._wait(self._twin.wait_for, *states, timeout=timeout)
         return result
 

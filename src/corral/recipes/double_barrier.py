@@ -63,7 +63,7 @@ class DoubleBarrier:
         async with self._lock:
             if self._own:
                 raise RecipeError(f"{self._own} is inside {self.path} already: leave first")
-            bell = Bell()
+            bell = Bell(self._zk)
             try:
                 async with within(timeout, f"{self.path} was not full"):
                     await self._join()
@@ -86,7 +86,7 @@ class DoubleBarrier:
         async with self._lock:
             if not self._own:
                 raise RecipeError(f"not inside {self.path}: enter first")
-            bell = Bell()
+            bell = Bell(self._zk)
             try:
                 async with within(timeout, f"the members of {self.path} did not leave"):
                     await self._await_empty(bell)

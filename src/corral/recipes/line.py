@@ -14,6 +14,7 @@ from corral.base.errors import NoAuth, NoNode
 from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.values import WatchEvent
+from corral.recipes.asking import Bell
 from corral.recipes.contender import Contender
 from corral.recipes.held import Held
 from corral.recipes.sequence import CANDIDATES, LOCKS, READERS, WRITERS, distance, parse
@@ -57,7 +58,7 @@ class Place:
         self._identifier = identifier
         self._contender = contender
         self._rule = rule
-        self._wake = asyncio.Event()
+        self._bell = Bell(zk)
         self._held: Held | None = None
 
     async def take(self, *, wait: bool = True) -> Held | None:
@@ -72,7 +73,7 @@ class Place:
             while True:
                 if not contender.nodes:
                     await contender.create()
-                self._wake.clear()
+                self._bell.clear()
                 try:
                     ahead = await self._look(wait)
                 except (ConnectionLoss, SessionLost):
@@ -80,7 +81,7 @@ class Place:
                 if ahead is not None:
                     if not ahead:
                         return self._held
-                    await self._wake.wait()
+                    await self._bell.wait()
         except BaseException:
             contender.remove()
             raise
@@ -102,7 +103,7 @@ class Place:
             contender.remove()
             return None
         ahead = self._ahead(names)
-        if not ahead and self._wake.is_set():
+        if not ahead and self._bell.is_rung:
             # Something happened since the server answered, maybe to our own node; whoever holds must have seen it.
             return None
         if not ahead:
@@ -141,4 +142,4 @@ class Place:
         if self._held is not None:
             self._held.on_event(event)
         else:
-            self._wake.set()
+            self._bell.ring()

@@ -126,7 +126,7 @@ class Party:
 
     async def wait_members(self, count: int, timeout: float | None = None) -> list[Member]:
         """Wait until at least `count` are there; return them. Raises RecipeTimeout."""
-        bell = Bell()
+        bell = Bell(self._zk)
         try:
             async with within(timeout, f"{self.path} had not {count} members"):
                 while True:
@@ -141,7 +141,7 @@ class Party:
     async def wait_change(self, before: Sequence[Member], timeout: float | None = None) -> list[Member]:
         """Wait until other members are there than `before`; return them. Raises RecipeTimeout."""
         known = {member.name for member in before}
-        bell = Bell()
+        bell = Bell(self._zk)
         try:
             async with within(timeout, f"the members of {self.path} did not change"):
                 while True:

@@ -70,7 +70,7 @@ class PersistentNode:
         self._ephemeral = ephemeral
         self._ttl_ms = ttl_ms
         self._acl = acl
-        self._bell = Bell()
+        self._bell = Bell(zk)
         self._state = NodeState.STOPPED
         self._changed = asyncio.Event()
         self._listeners: dict[Callable[[NodeState], object], None] = {}
@@ -126,9 +126,11 @@ class PersistentNode:
         return forget
 
     async def wait_for(self, *states: NodeState, timeout: float | None = None) -> NodeState:
-        """Wait until it is in one of `states`. Raises RecipeTimeout."""
+        """Wait until it is in one of `states`. Raises RecipeTimeout, ClientClosed."""
         async with within(timeout, f"{self._path or self._asked_path} is {self._state.value}, not changed"):
             while self.state not in states:
+                if self._zk.state is State.CLOSED:
+                    raise ClientClosed(f"{self._path or self._asked_path} is not kept any more: the client is closed")
                 self._changed.clear()
                 await self._changed.wait()
         return self._state

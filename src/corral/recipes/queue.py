@@ -315,7 +315,7 @@ class Queue:
 
     async def _first(self, timeout: float | None, take: Callable[[Item], Any], keep: Callable[[Any], object]) -> Any:
         """Return what `take` makes of the first item that it can; `keep` has what comes too late."""
-        bell = Bell()
+        bell = Bell(self._zk)
         try:
             async with within(timeout or None, f"nothing came out of {self.path}"):
                 while True:

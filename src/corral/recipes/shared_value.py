@@ -45,7 +45,7 @@ class SharedValue:
         self.path = path
         self._seed = seed
         self._acl = acl
-        self._bell = Bell()
+        self._bell = Bell(zk)
         self._known: Versioned = MISSING
         self._seen_zxid = -1
         self._listeners: dict[Callable[[Versioned], object], None] = {}
@@ -110,9 +110,11 @@ class SharedValue:
         return forget
 
     async def wait_change(self, after: Versioned, timeout: float | None = None) -> Versioned:
-        """Wait until the value is another one than `after`; return it. Raises RecipeTimeout."""
+        """Wait until the value is another one than `after`; return it. Raises RecipeTimeout, ClientClosed."""
         async with within(timeout, f"{self.path} did not change"):
             while self._known.mzxid == after.mzxid:
+                if self._zk.state is State.CLOSED:
+                    raise ClientClosed(f"{self.path} is not followed any more: the client is closed")
                 self._changed.clear()
                 await self._changed.wait()
         return self._known
@@ -160,6 +162,8 @@ class SharedValue:
     def _on_state(self, state: State) -> None:
         self._is_current = False
         self._bell.ring()
+        if state is State.CLOSED:
+            self._changed.set()
 
     async def _follow(self) -> None:
         """Look whenever something may have changed: one task, so that no answer overtakes another."""

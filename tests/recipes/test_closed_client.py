@@ -1,0 +1,75 @@
+"""Who waits in a recipe when the client is closed gets ClientClosed, also when no server could be told of the close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from tests.support.loops import run, until
+from tests.support.proxy import Proxy
+
+import corral
+from corral.client.errors import ClientClosed
+from corral.recipes.barrier import Barrier
+from corral.recipes.double_barrier import DoubleBarrier
+from corral.recipes.election import Election
+from corral.recipes.lock import Lock
+from corral.recipes.party import Party
+from corral.recipes.persistent_node import NodeState, PersistentNode
+from corral.recipes.queue import Queue
+from corral.recipes.shared_value import SharedValue
+
+Wait = Callable[[corral.AsyncClient, str], Awaitable[object]]
+
+
+async def _value_change(zk: corral.AsyncClient, path: str) -> None:
+    async with SharedValue(zk, path) as value:
+        await value.wait_change(value.versioned)
+
+
+async def _node_state(zk: corral.AsyncClient, path: str) -> None:
+    async with PersistentNode(zk, f"{path}/mine") as node:
+        await node.wait_for(NodeState.BLOCKED)
+
+
+async def _until_idle(proxy: Proxy, zk: corral.AsyncClient) -> None:
+    """Wait until the client asks nothing any more but what is asked here."""
+    asked = -1
+    while asked != proxy.requests.total() - 2:
+        asked = proxy.requests.total()
+        await zk.exists("/")
+        await zk.exists("/")
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["connected", "cut"])
+@pytest.mark.parametrize(
+    "wait",
+    [
+        pytest.param(lambda zk, path: Lock(zk, path).acquire(), id="lock"),
+        pytest.param(lambda zk, path: Election(zk, path).acquire(), id="election"),
+        pytest.param(lambda zk, path: Barrier(zk, path).wait(), id="barrier"),
+        pytest.param(lambda zk, path: DoubleBarrier(zk, path, 9).enter(), id="double barrier"),
+        pytest.param(lambda zk, path: Queue(zk, path).get(), id="queue"),
+        pytest.param(lambda zk, path: Party(zk, path).wait_members(2), id="party"),
+        pytest.param(_value_change, id="value"),
+        pytest.param(_node_state, id="node"),
+    ],
+)
+def test_who_waits_is_told(hosts: str, path: str, wait: Wait, is_cut: bool) -> None:
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(hosts) as other, corral.connect(proxy.hosts) as zk:
+            held = await Lock(other, path).acquire()
+            waiting = asyncio.ensure_future(wait(zk, path))
+            await _until_idle(proxy, zk)
+            if is_cut:
+                proxy.shut()
+                await until(lambda: not zk.state.is_connected)
+
+            await zk.close()
+
+            with pytest.raises(ClientClosed):
+                await waiting
+            await held.release()
+
+    run(main())
