@@ -225,3 +225,20 @@ def test_a_start_ends_when_it_is_stopped(hosts: str, path: str, is_closed: bool)
             proxy.flow()
 
     run(main())
+
+
+def test_a_listener_that_fails_ends_nothing(hosts: str, path: str) -> None:
+    """The node is made again."""
+
+    def fail(state: NodeState) -> None:
+        raise RuntimeError(state.value)
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other, PersistentNode(zk, path) as node:
+            node.on_change(fail)
+
+            await other.delete(path)
+
+            await until(lambda: _is_there(other, path))
+
+    run(main())

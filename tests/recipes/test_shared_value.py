@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.loops import expire, run
+from tests.support.loops import expire, run, until
 from tests.support.proxy import Proxy
 
 import corral.client.aio as corral
 from corral.recipes.shared_value import SharedValue
 from corral.wire import opcodes
+from corral.wire.data import ACL
 
 
 def test_a_value_is_seen_by_others(hosts: str, path: str) -> None:
@@ -130,5 +131,51 @@ def test_listeners_hear_each_change_once(hosts: str, path: str) -> None:
             await asyncio.sleep(0)
 
             assert heard == [b"1", b"2"]
+
+    run(main())
+
+
+def _fail(told: object) -> None:
+    raise RuntimeError(str(told))
+
+
+def test_a_listener_that_fails_ends_nothing(hosts: str, path: str) -> None:
+    """The value is followed on, and who writes it does not get the listener's error."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other, SharedValue(zk, path, b"0") as shared:
+            shared.on_change(_fail)
+            for data in (b"1", b"2"):
+                seen = shared.versioned
+                await other.set(path, data)
+                assert (await shared.wait_change(seen)).data == data
+
+            assert (await shared.set(b"3")).data == b"3"
+
+    run(main())
+
+
+def test_a_value_that_may_not_be_read_for_a_while_is_followed_again(hosts: str, path: str) -> None:
+    """And is not current meanwhile."""
+
+    async def main() -> None:
+        async with (
+            Proxy(hosts) as proxy,
+            corral.connect(proxy.hosts) as zk,
+            corral.connect(hosts) as other,
+            SharedValue(zk, path, b"0") as shared,
+        ):
+            seen = shared.versioned
+            await other.set_acl(path, [ACL(2 | 16, "world", "anyone")])
+            asked = proxy.requests[opcodes.GET_DATA]
+            proxy.cut()
+            await until(lambda: proxy.requests[opcodes.GET_DATA] > asked + 1)
+            assert not shared.is_current
+
+            await other.set(path, b"1")
+            await other.set_acl(path, [ACL(31, "world", "anyone")])
+
+            assert (await shared.wait_change(seen)).data == b"1"
+            assert shared.is_current
 
     run(main())

@@ -780,7 +780,7 @@ class SharedValue(Recipe):
 
     @property
     def is_current(self) -> bool:
-        """Whether the value is followed at this moment; False while the connection is in doubt."""
+        """Whether the value is followed at this moment; False while the connection is in doubt or reading refused."""
         value: bool = self._look(lambda: self._twin.is_current)
         return value
 

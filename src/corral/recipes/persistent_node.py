@@ -353,4 +353,7 @@ class PersistentNode:
         self._state = state
         self._changed.set()
         for listener in list(self._listeners):
-            listener(state)
+            try:
+                listener(state)
+            except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to keep the node no more.
+                self._zk.log.error("a listener failed", listener=repr(listener), told=state.value, why=repr(error))

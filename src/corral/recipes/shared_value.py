@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from corral.base.errors import BadVersion, NodeExists, NoNode
+from corral.base.errors import BadVersion, NodeExists, NoNode, ZooKeeperError
 from corral.base.records import record
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError
@@ -20,6 +20,9 @@ from corral.client.values import State, ZnodeStat
 from corral.recipes.asking import Bell, ensure, make_parents, steadily, within
 from corral.recipes.once import PERMITS, Once
 from corral.wire.data import ACL
+
+PAUSE_S: Final = 0.05
+PAUSE_MAX_S: Final = 5.0
 
 
 @record
@@ -37,7 +40,8 @@ MISSING: Final = Versioned(b"", -1, -1)
 class SharedValue:
     """A value that is followed from `start` on. seed: what the znode is made with if there is none.
 
-    is_current: whether the copy is of a server that could be asked; False while the connection is in doubt.
+    is_current: whether the copy is of a server that could be asked; False while the connection is in doubt, or the
+    server refuses to tell.
     """
 
     def __init__(self, zk: AsyncClient, path: str, seed: bytes = b"", *, acl: Sequence[ACL] | None = None) -> None:
@@ -97,7 +101,7 @@ class SharedValue:
 
     @property
     def is_current(self) -> bool:
-        """Whether the value is followed at this moment; False while the connection is in doubt."""
+        """Whether the value is followed at this moment; False while the connection is in doubt or reading refused."""
         return self._is_current and self._zk.state.is_connected
 
     def on_change(self, listener: Callable[[Versioned], object]) -> Callable[[], None]:
@@ -167,16 +171,25 @@ class SharedValue:
 
     async def _follow(self) -> None:
         """Look whenever something may have changed: one task, so that no answer overtakes another."""
+        pause = PAUSE_S
         while True:
             await self._bell.wait()
             self._bell.clear()
             try:
                 await self._look()
+                pause = PAUSE_S
+                continue
             except ClientClosed:
                 return
             except ClientError:
-                self._bell.ring()
-                await asyncio.sleep(0.05)
+                pass
+            except ZooKeeperError as error:
+                # What may not be read may not be watched, either.
+                self._is_current = False
+                self._zk.log.warning("cannot read a shared value", path=self.path, why=str(error))
+            self._bell.ring()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE_MAX_S)
 
     async def _look(self) -> None:
         while True:
@@ -204,4 +217,7 @@ class SharedValue:
         self._known = found
         self._changed.set()
         for listener in list(self._listeners):
-            listener(found)
+            try:
+                listener(found)
+            except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to follow it no more.
+                self._zk.log.error("a listener failed", listener=repr(listener), told=str(found), why=repr(error))
