@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.support.loops import expire, run
+from tests.support.proxy import Proxy
 
 import corral
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
@@ -82,5 +83,38 @@ def test_a_block_ends_when_one_of_them_is_lost(hosts: str, path: str) -> None:
             assert task is not None
             assert task.cancelling() == 0
             assert await _both(other, path, "a", "b", "c").try_acquire() is not None
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_block", [True, False])
+def test_a_release_that_is_cancelled_leaves_none_held(hosts: str, path: str, is_block: bool) -> None:
+    """While the server's word is awaited for one of them, the others are given up already."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as other:
+            both = _both(zk, path, "a", "b")
+            is_held = asyncio.Event()
+
+            async def work() -> None:
+                if is_block:
+                    async with both:
+                        proxy.hold()
+                        is_held.set()
+                else:
+                    await both.acquire()
+                    proxy.hold()
+                    is_held.set()
+                    await both.release()
+
+            working = asyncio.ensure_future(work())
+            await is_held.wait()
+            await asyncio.sleep(0)
+            working.cancel()
+            await asyncio.wait({working})
+            proxy.flow()
+
+            async with _both(other, path, "a", "b"):
+                assert working.cancelled()
 
     run(main())

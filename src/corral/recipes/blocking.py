@@ -327,7 +327,7 @@ class MultiLock(LockSet):
     def release(self, timeout: float | None = None) -> bool:
         """Give all back; returns False if the server has not said so for each within `timeout` seconds.
 
-        Raises NotHeld, after it has given back what is held.
+        None is held from the call on. Raises NotHeld, after it has given back what is held.
         """
         result: bool = self._wait(self._twin.release, timeout)
         return result

@@ -205,15 +205,20 @@ class LineLock:
         return await Place(self._zk, contender, self._rule, self.identifier).take(wait=wait)
 
     async def _release(self, owner: Hashable, held: Held, timeout: float | None) -> bool:
+        return await held.release(timeout) if self._let_go(owner, held) else True
+
+    def _let_go(self, owner: Hashable, held: Held) -> bool:
+        """Count a release; tell whether it was the last one, so that nothing is held from now on."""
         hold = self._holds.get(owner)
         if hold is None or hold.held is not held:
             # It was lost, and the owner has begun anew.
-            return True
+            return False
         if hold.count > 1:
             self._holds[owner] = _Hold(held, hold.count - 1)
-            return True
+            return False
         del self._holds[owner]
-        return await held.release(timeout)
+        held.abandon()
+        return True
 
 
 class Lock(LineLock):

@@ -7,7 +7,7 @@ never wait for each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TypeVar
 
@@ -44,7 +44,7 @@ class MultiLock:
                 for index in self._order:
                     taken[index] = await self._locks[index].acquire()
         except BaseException as error:
-            await self._give_back(list(taken), 0)
+            await self._give_back(self._with_locks(taken), 0)
             if isinstance(error, TimeoutError):
                 raise RecipeTimeout(f"{len(taken)} of {len(self._locks)} locks came within {timeout} s") from error
             raise
@@ -66,15 +66,26 @@ class MultiLock:
             raise RecipeTimeout(f"{len(taken)} of {len(self._locks)} locks came within {timeout} s") from error
         finally:
             if not is_whole:
-                await self._give_back(list(taken), 0)
+                await self._give_back(self._with_locks(taken), 0)
         return tuple(taken[index] for index in range(len(self._locks)))
 
     async def release(self, timeout: float | None = None) -> bool:
         """Give all back; returns False if the server has not said so for each within `timeout` seconds.
 
-        Raises NotHeld, after it has given back what is held.
+        None is held from the call on. Raises NotHeld, after it has given back what is held.
         """
-        return await self._give_back(self._order, timeout, is_strict=True)
+        taken: dict[int, Held] = {}
+        missing = []
+        for index, lock in enumerate(self._locks):
+            hold = lock._holds.get(lock._owner())
+            if hold is not None:
+                taken[index] = hold.held
+            else:
+                missing.append(lock.path)
+        is_done = await self._give_back(self._with_locks(taken), timeout)
+        if missing:
+            raise NotHeld(f"{', '.join(missing)}: not held by who releases it")
+        return is_done
 
     async def run(self, work: Callable[[tuple[Held, ...]], Awaitable[T]]) -> T:
         """Wait for all, await `work(held)`, release; see `Lock.run`."""
@@ -99,21 +110,20 @@ class MultiLock:
                 except BaseException as found:  # noqa: BLE001  # Raised below, when all have ended.
                     raised = found
         finally:
-            await self._give_back(self._order, RELEASE_S)
+            await self._give_back(self._with_locks({at: guard.held for at, guard in enumerate(guards)}), RELEASE_S)
         if raised is not None:
             raise raised
 
-    async def _give_back(self, indexes: Sequence[int], timeout: float | None, *, is_strict: bool = False) -> bool:
-        # One after the other, as locks know their holder by its task; what is left of the time goes to each.
+    def _with_locks(self, taken: Mapping[int, Held]) -> list[tuple[LineLock, Held]]:
+        """Return what was taken, by the locks' indexes, in the order in which it is to be given back."""
+        return [(self._locks[index], taken[index]) for index in reversed(self._order) if index in taken]
+
+    async def _give_back(self, taken: Sequence[tuple[LineLock, Held]], timeout: float | None) -> bool:
+        # All are let go before the server's word is awaited for the first: a cancellation meanwhile leaves none held.
+        gone = [held for lock, held in taken if lock._let_go(lock._owner(), held)]
         until = None if timeout is None else asyncio.get_running_loop().time() + timeout
         is_done = True
-        missing: NotHeld | None = None
-        for index in reversed(indexes):
+        for held in gone:
             left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
-            try:
-                is_done &= await self._locks[index].release(left)
-            except NotHeld as error:
-                missing = error
-        if missing is not None and is_strict:
-            raise missing
+            is_done &= await held.release(left)
         return is_done
