@@ -10,6 +10,7 @@ from tests.support.proxy import Proxy
 
 import corral
 from corral.recipes.errors import HoldLost, WouldDeadlock
+from corral.recipes.lock import Scope
 from corral.recipes.rwlock import ReadWriteLock, ReadWriteStyle
 from corral.wire.opcodes import MULTI
 
@@ -104,12 +105,13 @@ def test_a_downgrade_of_a_lost_lock_is_refused(hosts: str, path: str) -> None:
     run(main())
 
 
-def test_a_reader_that_wants_to_write_is_told(hosts: str, path: str) -> None:
+@pytest.mark.parametrize("scope", ["task", "object"])
+def test_a_reader_that_wants_to_write_is_told(hosts: str, path: str, scope: Scope) -> None:
     """Curator waits for ever."""
 
     async def main() -> None:
         async with corral.connect(hosts) as zk:
-            lock = ReadWriteLock(zk, path)
+            lock = ReadWriteLock(zk, path, scope=scope)
             async with lock.read:
                 with pytest.raises(WouldDeadlock):
                     await lock.write.acquire()

@@ -45,7 +45,7 @@ class WriteLock(LineLock):
     _reader: ReadLock
 
     async def _acquire_for(self, owner: Hashable, *, wait: bool) -> Held | None:
-        if not self._holds_by(owner) and self._reader._holds_by(owner):
+        if not self._holds_by(owner) and self._reader._holds_by(self._reader._owner()):
             raise WouldDeadlock(f"{self.path}: who reads cannot wait for the readers to end; release, then write")
         return await super()._acquire_for(owner, wait=wait)
 
