@@ -13,6 +13,7 @@ from tests.support.proxy import Proxy
 import corral
 from corral.base.errors import NoAuth
 from corral.client.aio import AsyncClient
+from corral.client.errors import RequestTooLarge
 from corral.client.values import READ_ONLY_ACL, State
 from corral.recipes.balance import DownPolicy, RandomChoice, RoundRobin, Sticky
 from corral.recipes.discovery import Discovery, ServiceProvider
@@ -352,6 +353,23 @@ def test_a_refusal_is_raised_and_a_silent_server_times_out(hosts: str, path: str
 
 
 # How it is consumed.
+
+
+def test_an_instance_that_is_too_large_is_refused(hosts: str, path: str) -> None:
+    """By whom it was given to; what is registered stays."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, Registration(zk, path, WEB) as mine:
+            large = ServiceInstance("web", "i-1", payload="x" * 2_000_000)
+            with pytest.raises(RequestTooLarge):
+                await Registration(zk, f"{path}-other", large).start()
+            with pytest.raises(RequestTooLarge):
+                await mine.update(large)
+
+            await mine.update(moved(81))
+            assert await _has(zk, path, moved(81))
+
+    run(main())
 
 
 def test_a_provider_follows_and_leaves_out(hosts: str, path: str) -> None:

@@ -10,12 +10,13 @@ from tests.support.loops import expire, give_up_session, run, until
 from tests.support.proxy import Proxy
 
 import corral.client.aio as corral
-from corral.base.errors import NodeExists
+from corral.base.errors import NoAuth, NodeExists
 from corral.client.aio import AsyncClient
-from corral.client.errors import ClientClosed
+from corral.client.errors import ClientClosed, RequestTooLarge
 from corral.recipes.errors import RecipeTimeout
 from corral.recipes.persistent_node import NodeState, PersistentNode
 from corral.wire import opcodes
+from corral.wire.data import ACL
 
 
 async def _is_there(zk: AsyncClient, path: str) -> bool:
@@ -240,5 +241,42 @@ def test_a_listener_that_fails_ends_nothing(hosts: str, path: str) -> None:
             await other.delete(path)
 
             await until(lambda: _is_there(other, path))
+
+    run(main())
+
+
+def test_data_that_is_too_large_is_refused(hosts: str, path: str) -> None:
+    """By whom it was given to; the node stays what it was."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, PersistentNode(zk, f"{path}/a", b"small") as node:
+            large = b"x" * 2_000_000
+            with pytest.raises(RequestTooLarge):
+                await PersistentNode(zk, f"{path}/b", large).start()
+            with pytest.raises(RequestTooLarge):
+                await node.set(large)
+
+            await node.wait_for(NodeState.HELD)
+            assert node.data == b"small"
+            await node.set(b"next")
+            assert (await zk.get(node.path))[0] == b"next"
+
+    run(main())
+
+
+def test_data_that_must_not_be_written_is_refused(hosts: str, path: str) -> None:
+    """It is tried again, and written when it may be."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, PersistentNode(zk, path) as node:
+            await zk.set_acl(path, [ACL(1 | 16, "world", "anyone")])
+            with pytest.raises(NoAuth):
+                await node.set(b"next")
+            assert node.state is NodeState.REFUSED
+
+            await zk.set_acl(path, [ACL(31, "world", "anyone")])
+            await node.wait_for(NodeState.HELD)
+
+            assert (await zk.get(path))[0] == b"next"
 
     run(main())

@@ -22,6 +22,7 @@ from typing import Self
 
 from corral.base.errors import ZooKeeperError
 from corral.client.blocking_base import BlockingClient, BlockingTransaction
+from corral.client.errors import RequestTooLarge
 from corral.client.values import ZnodeStat
 from corral.recipes import (
     atomic,
@@ -1015,9 +1016,9 @@ class PersistentNode(Recipe):
         )
 
     @property
-    def error(self) -> ZooKeeperError | None:
+    def error(self) -> ZooKeeperError | RequestTooLarge | None:
         """What the class says of it."""
-        value: ZooKeeperError | None = self._twin.error
+        value: ZooKeeperError | RequestTooLarge | None = self._twin.error
         return value
 
     def __enter__(self) -> Self:
@@ -1080,7 +1081,11 @@ class PersistentNode(Recipe):
         return result
 
     def set(self, data: bytes, timeout: float | None = None) -> None:
-        """Give it other data, in place; what it has when it is made again, too. Raises RecipeTimeout."""
+        """Give it other data, in place; what it has when it is made again, too.
+
+        Raises RecipeTimeout, and the server's refusal: it is tried again, except for RequestTooLarge, which changes
+        nothing.
+        """
         self._wait(self._twin.set, data, timeout)
 
 
@@ -1246,7 +1251,8 @@ class Registration(Recipe):
     def update(self, instance: ServiceInstance, timeout: float | None = None) -> None:
         """Write other fields, in place; name, id and type stay. Returns when the server has them.
 
-        timeout: seconds until RecipeTimeout; they are written then as soon as it is possible.
+        timeout: seconds until RecipeTimeout; they are written then as soon as it is possible. Raises what the server
+        refuses them with, which is tried again, and RequestTooLarge, which changes nothing.
         """
         self._wait(self._twin.update, instance, timeout)
 

@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 
 from corral.base.errors import BadVersion, NodeExists, NoNode, NotEmpty, ZooKeeperError
 from corral.client.aio import AsyncClient
-from corral.client.errors import ClientClosed, ClientError
+from corral.client.errors import ClientClosed, ClientError, RequestTooLarge
 from corral.client.values import State, ZnodeStat
 from corral.recipes.asking import Bell, make_parents, remove, remove_beside, remove_owned, steadily, within
 from corral.recipes.errors import RecipeTimeout
@@ -36,7 +36,7 @@ class NodeState(enum.Enum):
     """How the node stands.
 
     HELD: it is there and ours. IN_DOUBT: the connection is; MISSING: it is being made. BLOCKED: another's node stands
-    there. REFUSED: the server does not let it be made, see `error`. STOPPED: it is not wanted.
+    there. REFUSED: the server does not let it be made or written, see `error`. STOPPED: it is not wanted.
     """
 
     HELD = "HELD"
@@ -53,7 +53,7 @@ class PersistentNode:
     ephemeral: it goes with the session, and comes back with the next. sequence: a number is appended to its path, which
     it keeps. ttl_ms: the server removes it when it was not kept for so long, which is done by writing its data; then
     `stop` does not delete it. One that is not ephemeral and is there already gets the data, as nobody owns it. error:
-    the server's refusal, if the state is REFUSED.
+    the refusal, if the state is REFUSED.
     """
 
     def __init__(
@@ -79,9 +79,10 @@ class PersistentNode:
         self._forget: Callable[[], None] | None = None
         self._wanted = 1
         self._written = 0
+        self._refused = 0
         self._czxid = 0
         self._touch_at = 0.0
-        self.error: ZooKeeperError | None = None
+        self.error: ZooKeeperError | RequestTooLarge | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -180,7 +181,12 @@ class PersistentNode:
         return True
 
     async def set(self, data: bytes, timeout: float | None = None) -> None:
-        """Give it other data, in place; what it has when it is made again, too. Raises RecipeTimeout."""
+        """Give it other data, in place; what it has when it is made again, too.
+
+        Raises RecipeTimeout, and the server's refusal: it is tried again, except for RequestTooLarge, which changes
+        nothing.
+        """
+        before = self._data
         self._data = data
         self._wanted += 1
         wanted = self._wanted
@@ -189,6 +195,12 @@ class PersistentNode:
             return
         async with within(timeout, f"{self._path} was not written"):
             while self._written < wanted and self._state is not NodeState.STOPPED:
+                if self._refused >= wanted and self.error is not None:
+                    if isinstance(self.error, RequestTooLarge) and self._wanted == wanted:
+                        self._data = before
+                        self._wanted += 1
+                        self._bell.ring()
+                    raise self.error
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -237,6 +249,7 @@ class PersistentNode:
         while True:
             await self._await_bell()
             self._bell.clear()
+            wanted = self._wanted
             try:
                 await self._look()
                 pause = PAUSE_S
@@ -244,11 +257,13 @@ class PersistentNode:
             except ClientClosed:
                 self._become(NodeState.STOPPED)
                 return
+            except (ZooKeeperError, RequestTooLarge) as error:
+                self.error = error
+                self._refused = wanted
+                self._become(NodeState.REFUSED)
+                self._changed.set()
             except ClientError:
                 pass
-            except ZooKeeperError as error:
-                self.error = error
-                self._become(NodeState.REFUSED)
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_MAX_S)
             self._bell.ring()

@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 from corral.base.errors import BadVersion, NodeExists, NoNode, ZooKeeperError
 from corral.base.liblog import LibraryLog
 from corral.client.aio import AsyncClient
-from corral.client.errors import ClientClosed, ClientError
+from corral.client.errors import ClientClosed, ClientError, RequestTooLarge
 from corral.client.transaction import TransactionFailed
 from corral.client.values import EventType, State, WatchEvent, ZnodeStat
 from corral.recipes.asking import make_directory, remove_beside, within
@@ -163,7 +163,8 @@ class Registration:
     async def update(self, instance: ServiceInstance, timeout: float | None = None) -> None:
         """Write other fields, in place; name, id and type stay. Returns when the server has them.
 
-        timeout: seconds until RecipeTimeout; they are written then as soon as it is possible.
+        timeout: seconds until RecipeTimeout; they are written then as soon as it is possible. Raises what the server
+        refuses them with, which is tried again, and RequestTooLarge, which changes nothing.
         """
         old = self.instance
         if (instance.name, instance.id, instance.type) != (old.name, old.id, old.type):
@@ -171,6 +172,7 @@ class Registration:
         if self._task is None:
             raise NotRegistered(f"{self.path} is not registered yet: start the registration first")
         self._serializer.dumps(instance)
+        had_to_write = self._must_write
         self.instance = instance
         self._must_write = True
         try:
@@ -179,6 +181,10 @@ class Registration:
                     await self.wait_registered()
                     try:
                         await self._settle()
+                    except RequestTooLarge:
+                        if self.instance is instance:
+                            self.instance, self._must_write = old, had_to_write
+                        raise
                     except ClientError as error:
                         if isinstance(error, ClientClosed):
                             raise
@@ -216,15 +222,15 @@ class Registration:
             try:
                 await self._settle()
                 failures = 0
-            except ClientError as error:
-                self._log.debug("registering was interrupted", why=str(error))
-                failures += 1
-            except ZooKeeperError as error:
+            except (ZooKeeperError, RequestTooLarge) as error:
                 failures += 1
                 self._log.warning("cannot register", why=str(error))
                 if not self._has_been:
                     self._failure = error
                     self._end()
+            except ClientError as error:
+                self._log.debug("registering was interrupted", why=str(error))
+                failures += 1
             if failures:
                 shortest, longest = _PAUSE_S
                 await asyncio.sleep(min(shortest * 2 ** min(failures, 16), longest))
