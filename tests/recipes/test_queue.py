@@ -6,13 +6,15 @@ import asyncio
 
 import pytest
 from kazoo.client import KazooClient
-from tests.support.loops import expire, run, until
+from tests.support.loops import expire, run, until, until_children
 from tests.support.proxy import Proxy
 
 import corral.client.aio as corral
+from corral.base.errors import NoAuth
 from corral.recipes.errors import NotHeld
 from corral.recipes.queue import BadItem, Queue, QueueForm, frame, in_order, item_name, unframe
 from corral.wire import opcodes
+from corral.wire.data import ACL
 
 
 def test_items_are_framed_as_curator_frames_them() -> None:
@@ -274,5 +276,61 @@ def test_kazoo_puts_and_takes(hosts: str, path: str, is_locking: bool) -> None:
             await queue.put(b"corral")
             assert await asyncio.to_thread(kazoo) == b"corral"
             assert await queue.get(timeout=5) == b"kazoo"
+
+    run(main())
+
+
+def test_a_timeout_holds_beside_others_who_wait(hosts: str, path: str) -> None:
+    """Also for who only looks, with the same object; and who waits gets what comes."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, Queue(zk, path, form=QueueForm.CURATOR) as queue:
+            waiting = [asyncio.ensure_future(queue.get()) for _ in range(2)]
+            await until_children(zk, f"{path}-locks", 0)
+
+            assert await queue.get(timeout=0) is None
+            assert await queue.get(timeout=0.05) is None
+
+            await zk.create(f"{path}/queue-", frame([b"a", b"b", b"c"]), sequence=True)
+            assert sorted(await asyncio.gather(*waiting)) == [b"a", b"b"]
+            assert await queue.get(timeout=0) == b"c"
+
+    run(main())
+
+
+def test_an_item_taken_for_who_is_cancelled_is_for_who_waits(hosts: str, path: str) -> None:
+    """At whatever moment that is."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, Queue(zk, path) as queue:
+            for turns in range(30):
+                waiting = asyncio.ensure_future(queue.get())
+                await queue.put(b"x")
+                looking = asyncio.ensure_future(queue.get(timeout=0))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                looking.cancel()
+                if (await asyncio.gather(looking, return_exceptions=True))[0] == b"x":
+                    await queue.put(b"x")
+
+                assert await waiting == b"x"
+
+    run(main())
+
+
+def test_who_must_not_take_is_told(hosts: str, path: str) -> None:
+    """And does not wait for ever in front of an item."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, Queue(zk, path) as queue:
+            await queue.put(b"x")
+            await zk.set_acl(path, [ACL(1 | 2 | 4, "world", "anyone")])
+
+            with pytest.raises(NoAuth):
+                await queue.get(timeout=0)
+            claimed = await queue.claim(timeout=0)
+            assert claimed is not None
+            with pytest.raises(NoAuth):
+                await queue.consume(claimed)
 
     run(main())

@@ -19,11 +19,13 @@ import re
 import struct
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from corral.base.errors import NodeExists, NoNode
+from corral.base.errors import BadVersion, NodeExists, NoNode
 from corral.base.records import record
 from corral.client.aio import AsyncClient
 from corral.client.transaction import Transaction, TransactionFailed
@@ -178,6 +180,7 @@ class Queue:
         self._fence = ""
         self._fence_session = 0
         self._getting = asyncio.Lock()
+        self._getters: set[Bell] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -266,21 +269,19 @@ class Queue:
         Items that others have claimed are left to them. One that is taken while the call is cancelled comes with the
         next call.
         """
-        async with self._getting:
-            if self._rest:
-                return self._rest.pop(0)
-            items: list[bytes] | None = await self._first(timeout, self._take, self._rest.extend)
-            if not items:
-                return None
-            self._rest.extend(items[1:])
-            return items[0]
+        # One of an object's callers waits for a change, so that not all of them look; who only looks waits for nobody.
+        turn = nullcontext() if timeout == 0 else self._getting
+        found: bytes | None = await self._first(timeout, self._get, turn)
+        return found
 
     async def claim(self, timeout: float | None = None) -> Claimed | None:
         """Keep the first item that nobody has from all others; None if none came in `timeout` seconds (0: only look).
 
         It is to be given to `consume` or `release`; if the session ends before, others have it.
         """
-        found: Claimed | None = await self._first(timeout, self._claim, lambda claimed: self._drop(claimed.name))
+        found: Claimed | None = await self._first(
+            timeout, lambda bell: self._pass(self._claim, lambda claimed: self._drop(claimed.name), bell), nullcontext()
+        )
         return found
 
     async def consume(self, claimed: Claimed, timeout: float | None = None) -> None:
@@ -302,6 +303,8 @@ class Queue:
             try:
                 await self._once.commit(fill)
             except TransactionFailed as failed:
+                if not isinstance(failed.error, BadVersion | NoNode):
+                    raise failed.error from failed
                 raise NotHeld(f"{claimed.name} is not claimed any more: {failed}") from failed
 
     async def release(self, claimed: Claimed, timeout: float | None = None) -> None:
@@ -313,26 +316,49 @@ class Queue:
 
     # Inside.
 
-    async def _first(self, timeout: float | None, take: Callable[[Item], Any], keep: Callable[[Any], object]) -> Any:
-        """Return what `take` makes of the first item that it can; `keep` has what comes too late."""
+    async def _first(
+        self, timeout: float | None, look: Callable[[Bell], Awaitable[tuple[Any, int | None]]],
+        turn: AbstractAsyncContextManager[None],
+    ) -> Any:  # fmt: skip
+        """Return the first thing that `look` finds in its `turn`; if there is none, it says when one is due."""
         bell = Bell(self._zk)
         try:
-            async with within(timeout or None, f"nothing came out of {self.path}"):
+            async with within(timeout or None, f"nothing came out of {self.path}"), turn:
                 while True:
                     bell.clear()
-                    taken, next_ms = await self._pass(take, keep, bell)
+                    taken, next_ms = await look(bell)
                     if taken is not None or timeout == 0:
                         return taken
                     await self._await_change(bell, next_ms)
         except RecipeTimeout:
             return None
         finally:
+            self._getters.discard(bell)
             for path in (self._items, self._claims):
                 self._zk.forget_watch(path, bell.on_event)
+
+    async def _get(self, bell: Bell) -> tuple[bytes | None, int | None]:
+        """Take an item, or one that was taken before for nobody."""
+        if self._rest:
+            return self._rest.pop(0), None
+        self._getters.add(bell)
+        items, next_ms = await self._pass(self._take, self._keep, bell)
+        if not items:
+            return (self._rest.pop(0), None) if self._rest else (None, next_ms)
+        self._keep(items[1:])
+        return items[0], None
+
+    def _keep(self, items: list[bytes] | None) -> None:
+        """Have items that were taken for whoever gets next."""
+        if items:
+            self._rest.extend(items)
+            for bell in self._getters:
+                bell.ring()
 
     async def _pass(
         self, take: Callable[[Item], Coroutine[Any, Any, T | None]], keep: Callable[[T], object], bell: Bell
     ) -> tuple[T | None, int | None]:
+        """Return what `take` makes of the first item that it can; `keep` has what comes too late."""
         claims = set(await self._names(self._claims, bell))
         for item in await self._list(bell):
             if item.name in claims or item.name in self._bad:
@@ -379,25 +405,30 @@ class Queue:
     async def _take(self, item: Item) -> list[bytes] | None:
         path = f"{self._items}/{item.name}"
         claim = f"{self._claims}/{item.name}"
-        try:
-            data, stat = await steadily(self._zk, lambda: self._zk.get(path))
-        except NoNode:
-            return None
-        items = self._unpack(item, data)
-        if items is None:
-            return None
+        while True:
+            try:
+                data, stat = await steadily(self._zk, lambda: self._zk.get(path))
+            except NoNode:
+                return None
+            items = self._unpack(item, data)
+            if items is None:
+                return None
+            try:
+                await self._once.commit(partial(self._fill_take, path, claim, stat.version))
+            except TransactionFailed as failed:
+                if isinstance(failed.error, BadVersion):
+                    # Somebody has written into it.
+                    continue
+                if not isinstance(failed.error, NodeExists | NoNode):
+                    raise failed.error from failed
+                return None
+            return items
 
-        def fill(work: Transaction) -> None:
-            # Refused if somebody has claimed it.
-            work.create(claim, acl=self._acl)
-            work.delete(claim)
-            work.delete(path, stat.version)
-
-        try:
-            await self._once.commit(fill)
-        except TransactionFailed:
-            return None
-        return items
+    def _fill_take(self, path: str, claim: str, version: int, work: Transaction) -> None:
+        # Refused if somebody has claimed it.
+        work.create(claim, acl=self._acl)
+        work.delete(claim)
+        work.delete(path, version)
 
     def _unpack(self, item: Item, data: bytes) -> list[bytes] | None:
         if self.form not in _FRAMED:
