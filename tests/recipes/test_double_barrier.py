@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from kazoo.client import KazooClient
-from tests.support.loops import give_up_session, run, until
+from tests.support.loops import give_up_session, run, until, until_children
 from tests.support.proxy import Proxy
 
 import corral.client.aio as corral
@@ -143,7 +144,7 @@ def test_a_member_without_a_node_is_told(hosts: str, path: str) -> None:
                 await entering
 
             entering = asyncio.ensure_future(barrier.enter())
-            await until(lambda: len(zk._session.watches) >= 3)
+            await until(lambda: len(zk._session.watches) >= 2)
             await give_up_session(zk)
             with pytest.raises(BarrierBroken):
                 await entering
@@ -209,5 +210,37 @@ def test_kazoo_is_a_member(hosts: str, path: str) -> None:
             assert await barrier.enter(timeout=10)
             assert await barrier.leave(timeout=10)
             await other
+
+    run(main())
+
+
+def test_who_enters_wakes_nobody_before_it_is_full(hosts: str, path: str) -> None:
+    """One event each, for the gate: not one for each other member, who would all look at all of them."""
+
+    async def main() -> None:
+        count = 12
+        async with Proxy(hosts) as proxy, AsyncExitStack() as stack:
+            entering = []
+            for n in range(count):
+                zk = await stack.enter_async_context(corral.connect(proxy.hosts))
+                entering.append(asyncio.ensure_future(DoubleBarrier(zk, path, count).enter()))
+                await until_children(zk, path, n + 1 + (n == count - 1))
+
+            assert all(await asyncio.gather(*entering))
+            assert proxy.events <= count
+
+    run(main())
+
+
+def test_more_members_than_a_request_reads(hosts: str, path: str) -> None:
+    """All of them count."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as others:
+            await zk.create(path)
+            await asyncio.gather(*(others.create(f"{path}/{n}", ephemeral=True) for n in range(1001)))
+
+            assert not await DoubleBarrier(zk, path, 1003).enter(timeout=0.2)
+            assert await DoubleBarrier(zk, path, 1002).enter()
 
     run(main())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from corral.base.errors import NodeExists, NoNode
 from corral.client.aio import AsyncClient
@@ -23,6 +23,8 @@ from corral.recipes.errors import RecipeError, RecipeTimeout
 from corral.wire.data import ACL
 
 READY: Final = "ready"
+READS_MAX: Final = 256
+"""How many members are asked for in one request."""
 
 
 class BarrierBroken(RecipeError):
@@ -131,7 +133,8 @@ class DoubleBarrier:
                 await self._verify(bell)
                 return
             await self._verify(bell)
-            if len(await self._others(bell)) + 1 >= self.members:
+            # Not watched: who makes it full has listed the others behind its own creation, and so sees that.
+            if len(await self._others()) + 1 >= self.members:
                 await ensure(self._zk, self._ready, acl=self._acl)
                 return
             await bell.wait()
@@ -188,24 +191,24 @@ class DoubleBarrier:
 
     # Both.
 
-    async def _others(self, bell: Bell | None = None) -> dict[str, int]:
+    async def _others(self) -> dict[str, int]:
         """Return the names of the other members, sorted, and their czxids; strangers, which nobody owns, are none."""
-        if bell is not None:
-            self._watched.add(self.path)
         try:
-            names = await steadily(
-                self._zk, lambda: self._zk.children(self.path, None if bell is None else bell.on_event)
-            )
+            names = await steadily(self._zk, lambda: self._zk.children(self.path))
         except NoNode:
             return {}
         own = self._own.rpartition("/")[2]
         names = sorted(name for name in names if name not in (READY, own))
-        found = await steadily(self._zk, lambda: self._zk.multi_read([f"{self._base}/{name}" for name in names]))
-        return {
-            name: answer[1].czxid
-            for name, answer in zip(names, found, strict=True)
-            if isinstance(answer, tuple) and answer[1].ephemeral_owner
-        }
+        found: dict[str, int] = {}
+        for at in range(0, len(names), READS_MAX):
+            some = names[at : at + READS_MAX]
+            for name, answer in zip(some, await self._read([f"{self._base}/{name}" for name in some]), strict=True):
+                if isinstance(answer, tuple) and answer[1].ephemeral_owner:
+                    found[name] = answer[1].czxid
+        return found
+
+    async def _read(self, paths: list[str]) -> list[Any]:
+        return await steadily(self._zk, lambda: self._zk.multi_read(paths))
 
     async def _delete(self, path: str) -> None:
         try:
