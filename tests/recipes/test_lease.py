@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.loops import run
+from tests.support.proxy import Proxy
 
 import corral
+from corral.recipes.errors import RecipeTimeout
 from corral.recipes.lease import (
     BadLease,
     LeaseHolder,
@@ -100,5 +103,31 @@ def test_so_many_leases_and_one_each(hosts: str, path: str) -> None:
             first = await NonBlockingLease(zk, f"{path}/0", HOUR, identifier="x").holder()
             assert first is not None
             assert first.holder == "a"
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_multi", [False, True])
+def test_a_timeout_is_for_all_of_it(hosts: str, path: str, is_multi: bool) -> None:
+    """Also for a server that falls silent when the lease is looked at."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+
+            def fall_silent() -> datetime:
+                proxy.hold()
+                return datetime.now(UTC)
+
+            lease: NonBlockingLease | MultiNonBlockingLease
+            if is_multi:
+                lease = MultiNonBlockingLease(zk, path, 2, HOUR, identifier="a", clock=fall_silent)
+            else:
+                lease = NonBlockingLease(zk, path, HOUR, identifier="a", clock=fall_silent)
+
+            with pytest.raises(RecipeTimeout):
+                async with asyncio.timeout(2.0):
+                    await lease.obtain(timeout=0.2)
+
+            proxy.flow()
 
     run(main())

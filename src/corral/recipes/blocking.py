@@ -445,7 +445,8 @@ class NonBlockingLease(Recipe):
     def obtain(self, timeout: float | None = None) -> bool:
         """Take or renew the lease; return whether it is ours now. False if another has it, or in a newer format.
 
-        timeout: seconds to wait for who looks at the lease at the same time. Raises RecipeTimeout, BadLease.
+        timeout: seconds for all of it, also for who looks at the lease at the same time. Raises RecipeTimeout, after
+        which it may be ours; BadLease.
         """
         result: bool = self._wait(self._twin.obtain, timeout)
         return result
@@ -488,7 +489,8 @@ class MultiNonBlockingLease(Recipe):
     def obtain(self, timeout: float | None = None) -> bool:
         """Renew our lease, or take the first that is free; return whether one is ours now.
 
-        timeout: seconds for each of them. One that we have is renewed before another is looked for.
+        timeout: seconds for all of it. One that we have is renewed before another is looked for. Raises RecipeTimeout,
+        after which one may be ours; BadLease.
         """
         result: bool = self._wait(self._twin.obtain, timeout)
         return result

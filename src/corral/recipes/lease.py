@@ -20,6 +20,7 @@ from typing import Final
 from corral.base.errors import NoNode
 from corral.base.records import record
 from corral.client.aio import AsyncClient
+from corral.recipes.asking import within
 from corral.recipes.errors import RecipeError
 from corral.recipes.lock import Lock
 from corral.wire.data import ACL
@@ -88,10 +89,14 @@ class NonBlockingLease:
     async def obtain(self, timeout: float | None = None) -> bool:
         """Take or renew the lease; return whether it is ours now. False if another has it, or in a newer format.
 
-        timeout: seconds to wait for who looks at the lease at the same time. Raises RecipeTimeout, BadLease.
+        timeout: seconds for all of it, also for who looks at the lease at the same time. Raises RecipeTimeout, after
+        which it may be ours; BadLease.
         """
-        lock = self._lock()
-        held = await lock.acquire(timeout)
+        async with within(timeout, f"the lease {self.path} was not obtained"):
+            return await self._obtain()
+
+    async def _obtain(self) -> bool:
+        held = await self._lock().acquire()
         try:
             now = self._clock()
             found = await self.holder()
@@ -107,7 +112,8 @@ class NonBlockingLease:
             await work.create(self._node, data, acl=self._acl).commit()
             return True
         finally:
-            await lock.release()
+            # Not waited for: the next in line learns it all the same.
+            held.abandon()
 
     async def holder(self) -> LeaseHolder | None:
         """Return who has the lease, or had it last; None if nobody. Raises BadLease."""
@@ -119,8 +125,11 @@ class NonBlockingLease:
 
     async def give_back(self, timeout: float | None = None) -> bool:
         """End the lease before its time; return whether it was ours. Raises RecipeTimeout, BadLease."""
-        lock = self._lock()
-        held = await lock.acquire(timeout)
+        async with within(timeout, f"the lease {self.path} was not given back"):
+            return await self._give_back()
+
+    async def _give_back(self) -> bool:
+        held = await self._lock().acquire()
         try:
             found = await self.holder()
             if found is None or found.version != VERSION or found.holder != self.identifier:
@@ -128,7 +137,7 @@ class NonBlockingLease:
             await held.transaction().delete(self._node).commit()
             return True
         finally:
-            await lock.release()
+            held.abandon()
 
     def _lock(self) -> Lock:
         return Lock(self._zk, self.path, identifier=self.identifier.encode(), style="kazoo", acl=self._acl)
@@ -152,14 +161,19 @@ class MultiNonBlockingLease:
     async def obtain(self, timeout: float | None = None) -> bool:
         """Renew our lease, or take the first that is free; return whether one is ours now.
 
-        timeout: seconds for each of them. One that we have is renewed before another is looked for.
+        timeout: seconds for all of it. One that we have is renewed before another is looked for. Raises RecipeTimeout,
+        after which one may be ours; BadLease.
         """
+        async with within(timeout, f"none of the leases of {self.identifier} was obtained"):
+            return await self._obtain()
+
+    async def _obtain(self) -> bool:
         ours: list[NonBlockingLease] = []
         others: list[NonBlockingLease] = []
         for lease in self._leases:
             holder = await lease.holder()
             (ours if holder is not None and holder.holder == self.identifier else others).append(lease)
         for lease in [*ours, *others]:
-            if await lease.obtain(timeout):
+            if await lease.obtain():
                 return True
         return False
