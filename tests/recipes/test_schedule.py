@@ -246,7 +246,8 @@ def test_what_was_missed_while_nobody_was_there(hosts: str, path: str, missed: M
     run(main())
 
 
-def test_a_job_that_fails_is_run_again_when_it_is_due(hosts: str, path: str) -> None:
+@pytest.mark.parametrize("error", [ValueError("no luck"), asyncio.CancelledError("of what it waited for")], ids=repr)
+def test_a_job_that_fails_is_run_again_when_it_is_due(hosts: str, path: str, error: BaseException) -> None:
     """Its error is in the record until the next run."""
 
     async def main() -> None:
@@ -256,7 +257,7 @@ def test_a_job_that_fails_is_run_again_when_it_is_due(hosts: str, path: str) -> 
         async def fail(held: Held, due: datetime) -> None:
             dues.append(due)
             if len(dues) == 1:
-                raise ValueError("no luck")
+                raise error
 
         async with corral.connect(hosts) as zk:
             jobs = [Job("report", Cron("30 14 * * *", "Europe/Berlin"), fail)]
@@ -266,7 +267,7 @@ def test_a_job_that_fails_is_run_again_when_it_is_due(hosts: str, path: str) -> 
                 await _sleeps(clock)
                 progress = await member.progress("report")
                 assert progress is not None
-                assert progress.error == "ValueError('no luck')"
+                assert progress.error == repr(error)
                 clock.move(24 * 3600)
                 await _sleeps(clock)
                 progress = await member.progress("report")

@@ -113,7 +113,7 @@ def begun(progress: Progress, due: datetime, token: int, by: str) -> Progress:
     return replace(progress, started=due, attempt=attempt, token=token, by=by, error=None)
 
 
-def ended(progress: Progress, error: Exception | None) -> Progress:
+def ended(progress: Progress, error: BaseException | None) -> Progress:
     """Return `progress` with its run ended. error: what it raised."""
     why = repr(error)[:ERROR_CHARS_MAX] if error is not None else None
     return replace(progress, finished=progress.started, error=why)

@@ -194,13 +194,21 @@ class Schedule:
                 finally:
                     self._running.discard(job.name)
 
-    async def _run(self, job: Job, led: Held, due: datetime) -> Exception | None:
+    async def _run(self, job: Job, led: Held, due: datetime) -> BaseException | None:
+        failure: BaseException
         try:
             await job.run(led, due.astimezone(job.when.zone))
+            return None
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not the run was cancelled, but something that it waited for.
+            failure = error
         except Exception as error:  # noqa: BLE001  # Whatever a job raises, its next run is due.
-            self._zk.log.error("a job failed", job=job.name, due=str(due), why=repr(error))
-            return error
-        return None
+            failure = error
+        self._zk.log.error("a job failed", job=job.name, due=str(due), why=repr(failure))
+        return failure
 
     async def _load(self, job: Job, led: Held) -> tuple[Progress, int | None]:
         """Read a job's record, and make it if it is missing; return it and its version."""
