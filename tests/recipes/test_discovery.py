@@ -64,7 +64,7 @@ def test_what_a_reader_does_not_know_is_ignored() -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"[]", b"{}", GOLDEN.replace(b"8080", b'"x"'), GOLDEN.replace(b"DYNAMIC", b"?"),
-     GOLDEN.replace(b'"uriSpec":null', b'"uriSpec":3')],
+     GOLDEN.replace(b'"uriSpec":null', b'"uriSpec":3'), b"[" * 100_000],
 )  # fmt: skip
 def test_what_is_no_instance_is_a_value_error(data: bytes) -> None:
     """Whatever is wrong with it."""

@@ -92,14 +92,15 @@ def test_models_change_in_transactions(hosts: str, path: str) -> None:
     run(main())
 
 
-def test_a_model_cache_leaves_out_what_it_cannot_read(hosts: str, path: str) -> None:
+@pytest.mark.parametrize("bad", [b"?", b"[" * 100_000], ids=["rubbish", "nested too deeply"])
+def test_a_model_cache_leaves_out_what_it_cannot_read(hosts: str, path: str, bad: bytes) -> None:
     """The fault is named; the others are there; a repaired one comes back."""
 
     async def main() -> None:
         async with corral.connect(hosts) as zk:
             await zk.create(path)
             await zk.create(f"{path}/good", b'{"name":"Ada"}')
-            await zk.create(f"{path}/bad", b"?")
+            await zk.create(f"{path}/bad", bad)
             async with ModelCache(zk, path, JsonOf(User)) as cache:
                 assert cache.models == {"good": User("Ada")}
                 assert list(cache.faults) == ["bad"]

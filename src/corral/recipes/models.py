@@ -335,5 +335,6 @@ def loaded(serializer: Serializer[T], path: str, data: bytes) -> T:
     """Return the model in a znode's data. Raises ModelFault."""
     try:
         return serializer.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        # The latter is what Python's parser says of JSON that is nested too deeply.
         raise ModelFault(f"{path} cannot be read: {error}") from error

@@ -114,7 +114,10 @@ class InstanceSerializer:
 
     def loads(self, data: bytes) -> ServiceInstance:
         """Decode. Raises ValueError."""
-        found = json.loads(data)
+        try:
+            found = json.loads(data)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
         if not isinstance(found, dict):
             raise ValueError(f"an instance is a JSON object, not {type(found).__name__}")
         address = found.get("address")
