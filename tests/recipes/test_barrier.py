@@ -50,6 +50,24 @@ def test_a_timeout_leaves_no_watch(hosts: str, path: str) -> None:
     run(main())
 
 
+def test_a_timeout_before_the_answer_leaves_no_watch(hosts: str, path: str) -> None:
+    """Nor does its answer, when it comes."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            barrier = Barrier(zk, path)
+            await barrier.create()
+            proxy.hold()
+
+            assert not await barrier.wait(timeout=0.01)
+
+            proxy.flow()
+            await zk.sync()
+            assert len(zk._session.watches) == 0
+
+    run(main())
+
+
 @pytest.mark.parametrize("is_expired", [True, False])
 def test_a_waiter_whose_connection_went_is_woken(hosts: str, path: str, is_expired: bool) -> None:
     """kazoo's is not: its watch went with the connection."""

@@ -11,6 +11,7 @@ from tests.support.proxy import Proxy
 import corral
 from corral.client.transaction import TransactionFailed
 from corral.client.values import CREATOR_ALL, State
+from corral.client.watches import CHILD, DATA
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
 from corral.recipes.guard import Guard
 from corral.recipes.held import HoldState
@@ -275,6 +276,30 @@ def test_a_node_of_an_earlier_session_found_again_is_not_ours(hosts: str, path: 
             assert held.node.session_id == zk.session_id
             await until(lambda: _count(zk, path, 1))
             assert await zk.children(path) == [held.node.name]
+
+    run(main())
+
+
+async def _waits_behind(zk: corral.AsyncClient, ahead: str) -> bool:
+    contenders = [each.path for each in await Lock(zk, ahead[: ahead.rfind("/")]).contenders()]
+    watches = zk._session.watches
+    return len(contenders) == 2 and watches.has(CHILD, ahead.encode()) and watches.has(DATA, contenders[1].encode())
+
+
+def test_a_waiter_whose_node_is_deleted_by_hand_leaves_no_watch_there(hosts: str, path: str) -> None:
+    """It stands in line again, with another node."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            async with Lock(other, path) as held:
+                waiting = asyncio.create_task(Lock(zk, path).acquire())
+                for _ in range(3):
+                    await until(lambda: _waits_behind(zk, held.path))
+                    await other.delete((await Lock(other, path).contenders())[1].path)
+                await until(lambda: _waits_behind(zk, held.path))
+
+            assert (await waiting).is_held
+            assert len(zk._session.watches) == 1
 
     run(main())
 

@@ -311,7 +311,7 @@ def test_cancelled_requests_leave_nothing(hosts: str, path: str) -> None:
         async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
             before = debris()
             proxy.hold()
-            asked = [asyncio.ensure_future(zk.get("/")) for _ in range(100)]
+            asked = [asyncio.ensure_future(zk.get("/", watch=print)) for _ in range(100)]
             asked += [asyncio.ensure_future(zk.create(f"{path}-", sequence=True)) for _ in range(100)]  # type: ignore[arg-type]
             await asyncio.sleep(0)
             for each in asked:
@@ -322,6 +322,7 @@ def test_cancelled_requests_leave_nothing(hosts: str, path: str) -> None:
             await zk.get("/")
             await until(lambda: debris() == before)
             assert not zk._session._in_flight
+            assert len(zk._session.watches) == 0
 
             proxy.shut()
             await zk.wait_for(State.SUSPENDED, timeout=5)

@@ -516,6 +516,9 @@ class Session:
             self._become(self._connected_as)
 
     def _watched(self, call: Call, watch: tuple[int, int, Listener], err: int) -> None:
+        if call.sink is not None and call.sink.cancelled():
+            # Who asked has given up, and cannot forget what is noted from now on.
+            return
         found, missing, listener = watch
         kind = found if not err else missing if err == -101 else -1
         if kind >= 0:

@@ -60,6 +60,7 @@ class Place:
         self._rule = rule
         self._bell = Bell(zk)
         self._held: Held | None = None
+        self._watched: set[str] = set()
 
     async def take(self, *, wait: bool = True) -> Held | None:
         """Contend until it is our turn; return what is held then. Leaves nothing behind in any other case.
@@ -68,7 +69,6 @@ class Place:
         waited for, too: a new session contends anew, at the end of the line. Raises ClientClosed, and refusals.
         """
         contender = self._contender
-        ahead: str | None = None
         try:
             while True:
                 if not contender.nodes:
@@ -86,8 +86,8 @@ class Place:
             contender.remove()
             raise
         finally:
-            if ahead:
-                self._zk.forget_watch(ahead, self._on_event)
+            for path in self._watched:
+                self._zk.forget_watch(path, self._on_event)
 
     async def _look(self, wait: bool) -> str | None:
         """Look once; return the path that tells of our turn, "" if there is nothing to wait for, None to look again."""
@@ -100,6 +100,9 @@ class Place:
         except NoNode:
             is_ours, names = False, []
         if not is_ours:
+            for node in contender.nodes:
+                # There may be none at that path ever again.
+                self._zk.forget_watch(node.path, self._on_event)
             contender.remove()
             return None
         ahead = self._ahead(names)
@@ -116,6 +119,7 @@ class Place:
             contender.remove()
             return ""
         else:
+            self._watched.add(ahead)
             try:
                 # A watch for children: it fires when the node goes, and at nothing that is written into it.
                 await self._zk.children(ahead, self._on_event)
@@ -123,6 +127,7 @@ class Place:
                 return None
             except NoAuth:
                 # A stranger's that we may not read, nor watch: the line itself tells when it goes.
+                self._watched.add(contender.directory)
                 names = await self._zk.children(contender.directory, self._on_event)
                 if ahead[ahead.rfind("/") + 1 :] not in names:
                     self._zk.forget_watch(contender.directory, self._on_event)
