@@ -248,6 +248,10 @@ def test_a_bad_item_is_left_and_hinders_nobody(hosts: str, path: str) -> None:
             assert await queue.get() == b"good"
             assert queue.bad_items == [bad.rpartition("/")[2]]
 
+            await zk.delete(bad)
+            assert await queue.get(timeout=0) is None
+            assert queue.bad_items == []
+
     run(main())
 
 

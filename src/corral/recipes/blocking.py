@@ -986,7 +986,7 @@ class Queue(Recipe):
 
     @property
     def bad_items(self) -> list[str]:
-        """The names of items that were seen, could not be read and were left where they are."""
+        """The names of items that were seen, could not be read and were left where they are for good."""
         value: list[str] = self._look(lambda: self._twin.bad_items)
         return value
 

@@ -360,7 +360,10 @@ class Queue:
     ) -> tuple[T | None, int | None]:
         """Return what `take` makes of the first item that it can; `keep` has what comes too late."""
         claims = set(await self._names(self._claims, bell))
-        for item in await self._list(bell):
+        items = await self._list(bell)
+        if self._bad:
+            self._bad.intersection_update(item.name for item in items)
+        for item in items:
             if item.name in claims or item.name in self._bad:
                 continue
             if self.form is QueueForm.CURATOR_DELAY and item.rank > self._clock() * 1000:
@@ -442,7 +445,7 @@ class Queue:
 
     @property
     def bad_items(self) -> list[str]:
-        """The names of items that were seen, could not be read and were left where they are."""
+        """The names of items that were seen, could not be read and were left where they are for good."""
         return sorted(self._bad)
 
     async def _claim(self, item: Item) -> Claimed | None:
