@@ -86,6 +86,27 @@ def test_a_link_is_given_up_at_once_also_if_its_peer_does_not_read(unsent: int, 
     asyncio.run(main())
 
 
+def test_a_hello_that_nobody_answers_is_given_up_in_time_also_by_who_has_a_session_to_save() -> None:
+    """A timer for the end of the session is set already; the next server would be asked too late."""
+
+    async def main() -> None:
+        now = 100_000
+        session = Session(HostRound((Host("hangs", 2181), Host("serves", 2181)), random.Random(1)), 9000)
+        shell = Transport(session, session.effects.clear, clock=lambda: now)
+        session.start(now)
+        session.id = 7
+        shell.keep_time()
+        assert shell._timer_at == now + 9000
+
+        now += 2000
+        Link(shell).connection_made(FakeSocket())
+
+        assert shell._timer_at == now + 3000
+        shell.stop()
+
+    asyncio.run(main())
+
+
 def test_a_caller_that_gives_up_takes_its_request_back() -> None:
     """A write that waits for a connection must not happen minutes after its caller was told of a timeout."""
     portal = Portal("test")

@@ -199,6 +199,8 @@ class Transport:
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.session.opened(self.clock())
+        # The time for an answer to it may end before whatever else there is to wait for.
+        self.keep_time()
         self._settle()
 
     def received(self, link: Link, data: bytes) -> None:
