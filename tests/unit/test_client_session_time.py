@@ -68,6 +68,25 @@ def test_a_session_is_lost_when_no_server_was_reached_for_its_timeout() -> None:
     assert (driver.session.state, driver.session.id) == (State.CONNECTED, 8)
 
 
+def test_pauses_are_short_against_what_is_left_of_a_session_that_may_be_saved() -> None:
+    """And long again once there is none."""
+    driver = Driver(servers=1)
+    driver.hello()
+    driver.session.closed("the test says so", driver.now)
+    pauses: dict[bool, list[int]] = {True: [], False: []}
+
+    for _ in range(40):
+        for effect in driver.said():
+            if isinstance(effect, Connect):
+                driver.now += effect.delay_ms
+                pauses[driver.session.id != 0].append(effect.delay_ms)
+        driver.session.failed("refused", driver.now)
+
+    assert pauses[True][0] == 0
+    assert 300 < max(pauses[True]) <= 1.5 * TIMEOUT / 10
+    assert max(pauses[False]) > 5000
+
+
 def test_a_session_that_the_server_has_ended_is_lost_and_a_new_one_follows() -> None:
     driver = up()
     driver.session.closed("gone", driver.now)

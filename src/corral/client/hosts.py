@@ -1,7 +1,8 @@
 """Which server next: connect strings, and the order in which servers are tried.
 
 A round tries every server once, in an order drawn anew; between rounds lies a pause that grows, with jitter, so that
-the clients of a server that went away do not come back in step.
+the clients of a server that went away do not come back in step. While there is a session to be saved it does not grow
+so far that the session might end in it.
 """
 
 from __future__ import annotations
@@ -86,12 +87,13 @@ class HostRound:
     def __len__(self) -> int:
         return len(self.hosts)
 
-    def next(self) -> tuple[Host, int]:
-        """Return the next server, and the ms to wait before it is tried."""
+    def next(self, pause_ms_max: int = PAUSE_MS_MAX) -> tuple[Host, int]:
+        """Return the next server, and the ms to wait before it is tried. pause_ms_max: where pauses stop to grow."""
         pause = 0
         if not self._left:
             self._left = list(self.hosts)
             self.rng.shuffle(self._left)
+            self._pause_ms = min(self._pause_ms, pause_ms_max)
             pause = int(self._pause_ms * (0.5 + self.rng.random()))
             self._pause_ms = min(max(2 * self._pause_ms, PAUSE_MS_FIRST), PAUSE_MS_MAX)
         return self._left.pop(), pause

@@ -36,7 +36,7 @@ from corral.base.errors import AuthFailed, CorralError, NotReadOnly, Outcome, Se
 from corral.client.effects import Call, Connect, Disconnect, Effect, Fire, Probe, Refused, StateChanged, Step
 from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, SessionLost, TlsFailed, error_of
 from corral.client.exchange import Exchange, Sasl
-from corral.client.hosts import Host, HostRound
+from corral.client.hosts import PAUSE_MS_MAX, Host, HostRound
 from corral.client.readwrite import QUESTION_MS_MAX, ReadWriteSearch
 from corral.client.values import EventType, State
 from corral.client.watches import Listener, WatchTable
@@ -734,7 +734,8 @@ class Session:
     def _connect(self) -> None:
         if self.state is State.CLOSED:
             return
-        host, delay = self._hosts.next()
+        # A pause as long as what is left of the session would lose it, though a server is there in time.
+        host, delay = self._hosts.next(min(self.timeout // 10, PAUSE_MS_MAX) if self.id else PAUSE_MS_MAX)
         self.server = host
         self.effects.append(Connect(host, delay, self._attempt_ms()))
 
