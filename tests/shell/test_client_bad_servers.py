@@ -186,6 +186,8 @@ def test_a_server_that_closes_after_each_packet_is_not_stormed() -> None:
         ("::1:2181", "'::1:2181' is no server"),
         ("[::1", r"'\[::1' is no server"),
         ("a b:1", "'a b:1' is no server"),
+        ("a..b:1", r"'a\.\.b' can be no server's name"),
+        (f"a:1,{'x' * 64}:1", "x' can be no server's name"),
         ("a:1//x", "empty component"),
         ("a:1/x/../y", "relative component"),
         ("/only/chroot", "'' is no server"),

@@ -62,7 +62,12 @@ def parse_connect_string(text: str) -> ConnectString:
         port = int(found["port"] or DEFAULT_PORT)
         if not 0 < port < 65536:
             raise BadConnectString(f"connect string {text!r}: port {port} is not between 1 and 65535")
-        hosts.append(Host(found["v6"] or found["name"], port))
+        name = found["v6"] or found["name"]
+        try:
+            name.encode("idna")
+        except UnicodeError as error:
+            raise BadConnectString(f"connect string {text!r}: {name!r} can be no server's name: {error}") from error
+        hosts.append(Host(name, port))
     return ConnectString(tuple(hosts), chroot)
 
 
