@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import struct
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tests.support.loops import run, until
 import corral
 from corral.base.errors import Outcome
 from corral.client.errors import BadConnectString, ConnectionLoss, RequestTimeout
+from corral.testing import EmbeddedServer
 
 HELLO = struct.pack(">iiiqi", 37, 0, 4000, 0x1234, 16) + bytes(17)
 REFUSAL = struct.pack(">iiiqi", 37, 0, 0, 0, 16) + bytes(17)
@@ -200,6 +202,28 @@ def test_a_server_that_closes_after_each_packet_is_not_stormed() -> None:
 def test_malformed_connect_strings_are_refused_by_value(make: Any, text: Any, why: str) -> None:
     with pytest.raises(BadConnectString, match=why):
         make(text)
+
+
+def test_every_server_behind_one_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a headless service: the system gives all addresses of a name, and always in the same order."""
+
+    async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def main() -> None:
+        with EmbeddedServer() as server:
+            first = await asyncio.start_server(hangs_up, "127.0.0.2", server.port)
+
+            async def look_up(*args: Any, **kwargs: Any) -> list[Any]:
+                here = [("127.0.0.2", server.port), ("127.0.0.1", server.port)]
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in here]
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+            async with corral.connect(f"zookeeper.test:{server.port}", seed=2) as zk:
+                assert await zk.exists("/") is not None
+            first.close()
+
+    run(main())
 
 
 def test_a_server_that_grants_much_less_than_was_asked_for_gets_its_heartbeats(style: Style) -> None:

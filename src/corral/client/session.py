@@ -79,11 +79,13 @@ class Session:
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
     last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
     was lost or the client was closed. error: what the client was closed with. connections: how many there have been.
-    sasl: how it authenticates on every connection, before anything else of the session is sent.
+    sasl: how it authenticates on every connection, before anything else of the session is sent. rng: where chance comes
+    from, the shell's too.
     """
 
     def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False, sasl: Sasl | None = None) -> None:
         self._hosts = hosts
+        self.rng = hosts.rng
         self._asked_ms = timeout_ms
         self._read_only = read_only
         self._sasl = sasl

@@ -7,6 +7,7 @@ a turn of the loop.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 import threading
@@ -134,11 +135,32 @@ class Transport:
         return explain(error) if self._ssl is not None else (str(error) or type(error).__name__, False)
 
     async def _open_any(self, host: Host) -> None:
-        # Looked up anew each time: a name may stand for another server by now.
         name = host.name if self._ssl is not None else None
-        await self._loop.create_connection(
-            lambda: Link(self), host.name, host.port, ssl=self._ssl, server_hostname=name
-        )
+        addresses = await self._look_up(host)
+        while True:
+            address = addresses.pop()
+            try:
+                await self._loop.create_connection(
+                    lambda: Link(self), address, host.port, ssl=self._ssl, server_hostname=name
+                )
+            except OSError:
+                if not addresses:
+                    raise
+            else:
+                return
+
+    async def _look_up(self, host: Host) -> list[str]:
+        """Return the addresses of a server, in an order drawn by chance: one name may stand for a whole ensemble.
+
+        The system gives them in the same order each time, and the first may be that of the server that does not answer.
+        Looked up anew each time: a name may stand for another server by now.
+        """
+        if _is_address(host.name):
+            return [host.name]
+        found = await self._loop.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(_numeric(address) for *_, address in found))
+        self.session.rng.shuffle(addresses)
+        return addresses
 
     def step(self, effect: Step) -> None:
         """Have a mechanism of SASL answer, and tell the session what.
@@ -264,6 +286,19 @@ class Transport:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _numeric(address: tuple[Any, ...]) -> str:
+    """Return an address of the system's as text; one that is local to a link says which."""
+    return f"{address[0]}%{address[3]}" if len(address) == 4 and address[3] else str(address[0])
 
 
 def _answer(effect: Step) -> tuple[bytes | None, Exception | None]:
