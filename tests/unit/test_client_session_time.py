@@ -87,6 +87,24 @@ def test_pauses_are_short_against_what_is_left_of_a_session_that_may_be_saved() 
     assert max(pauses[False]) > 5000
 
 
+def test_who_has_lost_the_session_does_not_insist_on_what_no_server_has_any_more() -> None:
+    """Servers hang up on who has seen a later zxid than they have: all of them, if their data were thrown away."""
+    driver = Driver(servers=2)
+    driver.hello()
+    driver.session.zxid = 50
+
+    driver.session.closed("the test says so", driver.now)
+    seen = [driver.called().last_zxid_seen]
+    driver.now += TIMEOUT
+    driver.session.tick(driver.now)
+    for _ in range(3):
+        seen.append(driver.called().last_zxid_seen)
+        driver.session.closed("the test says so", driver.now)
+
+    assert driver.states()[-1] is State.LOST
+    assert seen == [50, 50, 50, 0]
+
+
 def test_a_session_that_the_server_has_ended_is_lost_and_a_new_one_follows() -> None:
     driver = up()
     driver.session.closed("gone", driver.now)

@@ -688,7 +688,8 @@ class AsyncClient:
             staying += [(p, True) for p in self._session.watches.staying(RECURSIVE)]
             # After a mere pause, what happened comes over the connection that is still there.
             if seen and staying and self._session.connections != self._seen_over:
-                self.spawn(self._catch_up(seen, staying))
+                # A server whose data were thrown away has begun to count anew; its first transaction made no znode.
+                self.spawn(self._catch_up(min(seen, self._session.zxid) or 1, staying))
         elif isinstance(self._session.error, AuthFailed):
             self.log.warning("authentication failed", server=self.server, why=self._session.why)
         # What was due while there was no session may be due sooner with one, or without a quorum.

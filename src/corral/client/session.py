@@ -121,6 +121,7 @@ class Session:
         self._is_proven = False
         # Whether one server alone knows the session: it was granted without a quorum.
         self._is_local = False
+        self._hellos_in_vain = 0
         self._closing: Call | None = None
         self._exchange: Exchange | None = None
         self._rest: list[bytes] = []
@@ -212,6 +213,8 @@ class Session:
         if is_refusal:
             # As TLS 1.3 has it, behind a handshake that seemed to be over; often a reset outruns the refusal.
             self._refused(why)
+        if not self._is_up and not self.id:
+            self._greeted_in_vain()
         self._hang_up()
         if self._closing is not None:
             self._finish(ClientClosed("the client is closed"))
@@ -653,9 +656,20 @@ class Session:
         self._lose(why)
         self._connect()
 
+    def _greeted_in_vain(self) -> None:
+        """Note that a server answered nothing when it was asked for a new session, as one does that is behind `zxid`.
+
+        All of them are, for ever, if their data were put back or thrown away. With them has gone what `zxid` stands
+        for, so it is not insisted on once as many have been asked as there are.
+        """
+        self._hellos_in_vain += 1
+        if self._hellos_in_vain >= len(self._hosts):
+            self.zxid = 0
+
     def _lose(self, why: str) -> None:
         """End the session; the next hello asks for a new one."""
         self.why = why
+        self._hellos_in_vain = 0
         self.id = 0
         self.password = NO_PASSWORD
         self._is_local = False
