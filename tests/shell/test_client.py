@@ -365,6 +365,37 @@ def test_streams_end_with_the_client(hosts: str) -> None:
     run(main())
 
 
+def test_a_stream_that_has_ended_sets_no_watch(hosts: str) -> None:
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            events = zk.watch("/")
+            beginning = asyncio.ensure_future(events.begin())
+            await asyncio.sleep(0)
+            await events.close()
+            await beginning
+            assert [event async for event in events] == []
+            assert len(zk._session.watches) == 0
+
+    run(main())
+
+
+def test_a_watch_that_ends_takes_along_none_that_begins(hosts: str, path: str) -> None:
+    """The server has one for both, and is asked for the second before it is told of the end of the first."""
+
+    async def main() -> None:
+        events: list[WatchEvent] = []
+        first: list[WatchEvent] = []
+        async with corral.connect(hosts) as zk:
+            await zk.create(path)
+            await zk.add_watch(path, first.append)
+            await asyncio.gather(zk.add_watch(path, events.append), zk.remove_watch(path, first.append))
+            await zk.set(path, b"1")
+            assert told(events) == [(CHANGED, path)]
+            assert first == []
+
+    run(main())
+
+
 def test_a_listener_that_fails_or_is_a_coroutine_keeps_nobody_from_being_told(hosts: str, path: str) -> None:
     async def main() -> None:
         async with corral.connect(hosts) as zk:

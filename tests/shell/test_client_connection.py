@@ -335,6 +335,27 @@ def test_cancelled_requests_leave_nothing(hosts: str, path: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("catch_up", [True, False])
+def test_a_cancelled_watch_is_not_set(hosts: str, path: str, catch_up: bool) -> None:
+    """Nobody would end it: a block that was never entered is not left either."""
+
+    async def main() -> None:
+        events: list[WatchEvent] = []
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            proxy.hold_replies()
+            asked = asyncio.ensure_future(zk.add_watch(path, events.append, catch_up=catch_up))
+            await until(lambda: zk._session.last_xid > 0 and not zk._session.output_bytes)
+            asked.cancel()
+            await asyncio.wait([asked])
+            proxy.flow()
+            await zk.create(path)
+            assert len(zk._session.watches) == 0
+            assert events == []
+            assert not zk._looks_itself
+
+    run(main())
+
+
 def test_a_blocking_caller_that_gives_up_leaves_nothing(hosts: str, path: str) -> None:
     async def main() -> None:
         async with Proxy(hosts) as proxy:

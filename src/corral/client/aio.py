@@ -472,37 +472,66 @@ class AsyncClient:
         for every znode below; a listener that reads everything again by itself does without.
         """
         full = self._full(path)
-        mode = WatchMode.RECURSIVE if recursive else WatchMode.PERSISTENT
-        added = self._run(self._calls.add_watch(full, mode, listener))
-        if not catch_up:
-            self._looks_itself.add((full, listener))
-            await added
-            return
-        self._looks_itself.discard((full, listener))
-        there = self._run(self._calls.exists(full, None))
-        _, stat = await asyncio.gather(added, there)
+        kind, mode = (RECURSIVE, WatchMode.RECURSIVE) if recursive else (PERSISTENT, WatchMode.PERSISTENT)
+        is_new = listener not in self._session.watches.staying_at(kind, full)
+        call = self._calls.add_watch(full, mode, listener)
+        added = self._run(call)
+        try:
+            if not catch_up:
+                self._looks_itself.add((full, listener))
+                await added
+                return
+            self._looks_itself.discard((full, listener))
+            there = self._run(self._calls.exists(full, None))
+            _, stat = await asyncio.gather(added, there)
+        except BaseException:
+            if is_new:
+                # Who is not told that the watch is set does not end it either.
+                call.watch = None
+                self._drop_watch(kind, full, listener)
+            raise
         self._known[full] = stat is not None
+
+    def _drop_watch(self, kind: int, full: bytes, listener: Listener) -> None:
+        """End what `add_watch` began, without anybody who waits for it."""
+        self._looks_itself.discard((full, listener))
+        if not self._is_last(kind, full, listener) or not self._session.is_established:
+            return
+        try:
+            self._run(self._calls.remove_watches(full, _TYPES[kind])).add_done_callback(_consume)
+        except ClientError:
+            # The client is closed.
+            pass
 
     async def remove_watch(self, path: str, listener: Listener | None = None, *, recursive: bool = False) -> None:
         """End what `add_watch` began, for one listener or for all."""
         full = self._full(path)
         kind = RECURSIVE if recursive else PERSISTENT
         self._looks_itself = {each for each in self._looks_itself if each != (full, listener or each[1])}
-        watches = self._session.watches
-        if not watches.discard(kind, full, listener):
+        if not self._is_last(kind, full, listener):
             return
-        if not watches.has(PERSISTENT, full) and not watches.has(RECURSIVE, full):
-            self._known.pop(full, None)
+        if not self._session.is_established:
+            # With its connection a server has forgotten all watches, and the next one is not told of this.
+            return
         try:
             try:
                 await self._run(self._calls.remove_watches(full, _TYPES[kind]))
             except MarshallingError:
                 # Before 3.9, servers know no way to take these watches alone. One left there tells nobody.
-                if not watches.is_watched(full):
+                if not self._session.watches.is_watched(full) and not self._session.expects_watch(full):
                     await self._run(self._calls.remove_watches(full, WatcherType.ANY))
         except (NoWatcher, ClientError):
             # The server has forgotten it already, or will not be told of it again.
             pass
+
+    def _is_last(self, kind: int, full: bytes, listener: Listener | None) -> bool:
+        """Strike out a listener of a watch that stays, or all; tell whether the server's watch is for nobody now."""
+        watches = self._session.watches
+        is_last = watches.discard(kind, full, listener)
+        if not watches.has(PERSISTENT, full) and not watches.has(RECURSIVE, full):
+            self._known.pop(full, None)
+        # The server has one watch for all who ask for it, also for who has no answer yet.
+        return is_last and not self._session.expects_watch(full, kind)
 
     async def remove_watches(self, path: str, kind: WatcherType = WatcherType.ANY, *, local: bool = False) -> None:
         """End all watches of one kind at a znode, whoever they tell. local: here at least, without a server too.
@@ -520,7 +549,7 @@ class AsyncClient:
             if not there:
                 raise NoWatcher(f"{path}: NoWatcher") from None
             self._forget_watches(full, there)
-            if not watches.is_watched(full):
+            if not watches.is_watched(full) and not self._session.expects_watch(full):
                 await self._run(self._calls.remove_watches(full, WatcherType.ANY))
         self._forget_watches(full, there)
 

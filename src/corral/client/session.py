@@ -391,6 +391,13 @@ class Session:
         """How many requests are sent, or about to be, and not answered."""
         return len(self._in_flight)
 
+    def expects_watch(self, path: bytes, kind: int | None = None) -> bool:
+        """Tell whether a request that may leave a watch at a path, of a kind or of any, is not answered yet."""
+        return any(
+            call.watch is not None and call.path == path and (kind is None or call.watch[0] == kind)
+            for call in (*self._in_flight, *self._waiting)
+        )
+
     @property
     def output_bytes(self) -> int:
         """How much is to be sent."""

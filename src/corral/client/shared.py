@@ -67,7 +67,7 @@ def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in (
     "start", "authenticate", "withdraw", "close", "abandon", "opened", "failed", "closed", "received", "stepped",
-    "probed", "tick", "take_output", "take_effects", "judged",
+    "probed", "tick", "take_output", "take_effects", "judged", "expects_watch",
 ):  # fmt: skip
     setattr(SharedSession, _name, _locked(getattr(Session, _name)))
 

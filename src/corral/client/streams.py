@@ -49,9 +49,9 @@ class _Stream(Generic[T]):
 
     async def take(self, timeout: float | None = None) -> T:
         """Return the next item. Raises RequestTimeout after `timeout` seconds, StopAsyncIteration at the end."""
-        await self.begin()
         try:
             async with asyncio.timeout(timeout):
+                await self.begin()
                 return await self._take()
         except TimeoutError as error:
             raise RequestTimeout(f"nothing happened within {timeout} s") from error
@@ -89,12 +89,19 @@ class EventStream(_Stream[WatchEvent]):
         self._is_begun = False
 
     async def begin(self) -> None:
-        """Set the watch, unless it is."""
-        if not self._is_begun:
-            await self._client.add_watch(self._path, self._put, recursive=self._recursive)
-            self._is_begun = True
-            if self._forget is None:
-                self._forget = self._client.on_state(self._look)
+        """Set the watch, unless it is, or the stream has ended."""
+        if self._is_begun or self._is_ended:
+            return
+        await self._client.add_watch(self._path, self._put, recursive=self._recursive)
+        self._is_begun = True
+        await self._begun()
+
+    async def _begun(self) -> None:
+        if self._is_ended:
+            # Meanwhile; who ended it found no watch to remove.
+            await self.close()
+        elif self._forget is None:
+            self._forget = self._client.on_state(self._look)
 
     def _look(self, state: State) -> None:
         if state is State.CLOSED:
