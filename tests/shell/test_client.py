@@ -365,6 +365,19 @@ def test_streams_end_with_the_client(hosts: str) -> None:
     run(main())
 
 
+def test_streams_for_threads_end_with_the_client(hosts: str) -> None:
+    """Whoever closes it: a `with` block of another thread ends as its loop does."""
+    zk = corral.Client(hosts)
+    zk.start()
+    with zk.watch("/") as events:
+        zk.close()
+        assert list(events) == []
+    with pytest.raises(ClientClosed):
+        next(zk.watch("/"))
+    with pytest.raises(ClientClosed):
+        zk.wait_for(State.CONNECTED)
+
+
 def test_a_stream_that_has_ended_sets_no_watch(hosts: str) -> None:
     async def main() -> None:
         async with corral.connect(hosts) as zk:

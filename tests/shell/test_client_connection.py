@@ -356,6 +356,30 @@ def test_a_cancelled_watch_is_not_set(hosts: str, path: str, catch_up: bool) -> 
     run(main())
 
 
+def test_who_watches_without_a_server_is_not_kept_longer_than_he_waits(hosts: str) -> None:
+    async def main() -> None:
+        async with Proxy(hosts) as proxy:
+            zk = corral.Client(proxy.hosts, timeout=0.05, session_timeout_ms=10_000)
+            await asyncio.to_thread(zk.start)
+            zk._timeout = 5
+            events = zk.watch("/")
+            await asyncio.to_thread(events.__enter__)
+            zk._timeout = 0.05
+            proxy.shut()
+            await asyncio.to_thread(zk.wait_for, State.SUSPENDED)
+            with pytest.raises(RequestTimeout):
+                await asyncio.to_thread(zk.watch("/").__enter__)
+            with pytest.raises(RequestTimeout):
+                await asyncio.to_thread(zk.watch("/").next, 0.05)
+            with pytest.raises(RequestTimeout):
+                await asyncio.to_thread(zk.watch("/").next)
+            await asyncio.to_thread(events.close)
+            assert len(zk._zk._session.watches) == 0
+            await asyncio.to_thread(zk.close)
+
+    run(main())
+
+
 def test_a_blocking_caller_that_gives_up_leaves_nothing(hosts: str, path: str) -> None:
     async def main() -> None:
         async with Proxy(hosts) as proxy:

@@ -202,8 +202,7 @@ class BlockingClient:
 
     def wait_for(self, *states: State, timeout: float | None = None) -> State:
         """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed, AuthFailed."""
-        assert self._portal is not None
-        state: State = self._portal.call(None, self._zk.wait_for, *states, timeout=timeout)
+        state: State = self._opened().call(None, self._zk.wait_for, *states, timeout=timeout)
         return state
 
     def forget_watch(self, path: str, listener: Listener) -> None:
@@ -216,16 +215,15 @@ class BlockingClient:
 
     def watch(self, path: str, *, recursive: bool = False) -> BlockingStream[WatchEvent]:
         """Return the changes of a znode, or of all below it too, as an iterator; `with` ends the watch."""
-        return BlockingStream(self._zk.watch(path, recursive=recursive), self._stream_call)
+        return BlockingStream(self._zk.watch(path, recursive=recursive), self._call, self._wait)
 
     def states(self) -> BlockingStream[State]:
         """Return the states from now on, as an iterator that begins with the present one."""
-        return BlockingStream(self._call(self._zk.states), self._stream_call)
+        return BlockingStream(self._call(self._zk.states), self._call, self._wait)
 
-    def _stream_call(self, method: Callable[..., Any], *args: Any) -> Any:
-        if self._portal is None:
-            raise StopIteration
-        return self._portal.call(None, method, *args)
+    def _wait(self, method: Callable[..., Any], *args: Any) -> Any:
+        """As `_call`, for what may take as long as it likes."""
+        return self._opened().call(None, method, *args)
 
 
 class BlockingTransaction:
@@ -293,18 +291,34 @@ class BlockingTransaction:
 
 
 class BlockingStream(Generic[T]):
-    """An asynchronous stream as an iterator."""
+    """An asynchronous stream as an iterator.
 
-    def __init__(self, inner: Any, call: Callable[..., Any]) -> None:
+    call: as the client's methods do. wait: the same, for as long as it takes.
+    """
+
+    def __init__(self, inner: Any, call: Callable[..., Any], wait: Callable[..., Any]) -> None:
         self._inner = inner
         self._call = call
+        self._wait = wait
+        self._is_begun = False
+
+    def _begin(self) -> None:
+        self._call(self._inner.begin)
+        self._is_begun = True
 
     def next(self, timeout: float | None = None) -> T:
         """Return the next item. Raises RequestTimeout after `timeout` seconds, StopIteration at the end."""
+        if timeout is None and not self._is_begun:
+            self._begin()
         try:
-            item: T = self._call(self._inner.take, timeout)
+            item: T = self._wait(self._inner.take, timeout)
         except StopAsyncIteration:
             raise StopIteration from None
+        except ClientClosed:
+            if not self._is_begun:
+                raise
+            raise StopIteration from None
+        self._is_begun = True
         return item
 
     def close(self) -> None:
@@ -322,7 +336,7 @@ class BlockingStream(Generic[T]):
         return self.next()
 
     def __enter__(self) -> Self:
-        self._call(self._inner.begin)
+        self._begin()
         return self
 
     def __exit__(
