@@ -17,9 +17,12 @@ from tests.support.clients import Style
 from tests.support.loops import run, until
 
 import corral
-from corral.base.errors import Outcome
+from corral.base.errors import NoNode, Outcome
 from corral.client.errors import BadConnectString, ConnectionLoss, RequestTimeout
+from corral.client.values import EventType, WatchEvent
 from corral.testing import EmbeddedServer
+from corral.wire.client import WatcherEvent
+from corral.wire.schema import encode
 
 HELLO = struct.pack(">iiiqi", 37, 0, 4000, 0x1234, 16) + bytes(17)
 REFUSAL = struct.pack(">iiiqi", 37, 0, 0, 0, 16) + bytes(17)
@@ -28,6 +31,10 @@ STAT = bytes(68)
 
 def reply(xid: int, body: bytes) -> bytes:
     return struct.pack(">iiqi", 16 + len(body), xid, 1, 0) + body
+
+
+def refusal(xid: int, err: int) -> bytes:
+    return struct.pack(">iiqi", 16, xid, 1, err)
 
 
 def says(data: bytes, *, hangs_up: bool = False) -> Any:
@@ -202,6 +209,38 @@ def test_a_server_that_closes_after_each_packet_is_not_stormed() -> None:
 def test_malformed_connect_strings_are_refused_by_value(make: Any, text: Any, why: str) -> None:
     with pytest.raises(BadConnectString, match=why):
         make(text)
+
+
+def test_an_event_right_behind_the_answer_about_a_watch_is_remembered() -> None:
+    """Whether the znode was there decides on what is told when it is not there after a reconnect."""
+    created = WatcherEvent(EventType.CREATED, 3, b"/a")
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await frame(reader)
+        writer.write(HELLO)
+        if server.taken == 1:
+            await frame(reader)
+            await frame(reader)
+            event = encode(created)
+            writer.write(reply(1, b"") + refusal(2, NoNode.code) + reply(-1, event))
+            await writer.drain()
+            return
+        # Watches are set, and a look is taken.
+        await frame(reader)
+        await frame(reader)
+        writer.write(refusal(3, NoNode.code))
+        await reader.read()
+
+    server = BadServer(behave)
+    events: list[WatchEvent] = []
+
+    async def main() -> None:
+        async with server, corral.connect(server.hosts, session_timeout_ms=4000) as zk:
+            await zk.add_watch("/a", events.append)
+            await until(lambda: len(events) == 2)
+
+    run(main())
+    assert [event.type for event in events] == [EventType.CREATED, EventType.DELETED]
 
 
 def test_every_server_behind_one_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

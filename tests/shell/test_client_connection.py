@@ -251,6 +251,22 @@ def test_after_an_expiry_comes_a_new_session_and_what_stays_goes_on(hosts: str, 
     run(main())
 
 
+def test_the_loss_of_a_one_shot_watch_says_nothing_of_the_znode(hosts: str, path: str) -> None:
+    """A watch that stays would be told that what never was there is gone."""
+
+    async def main() -> None:
+        events: list[WatchEvent] = []
+        async with corral.connect(hosts) as zk:
+            await zk.add_watch(path, events.append)
+            await zk.exists(path, watch=lambda event: None)
+            await expire(zk, hosts)
+            await zk.create(path)
+            await until(lambda: len(events) >= 1)
+            assert told(events) == [(CREATED, path)]
+
+    run(main())
+
+
 def test_a_session_is_lost_in_its_time_when_nobody_answers(hosts: str, path: str) -> None:
     async def main() -> None:
         async with Proxy(hosts) as proxy, corral.connect(proxy.hosts, session_timeout_ms=600) as zk:

@@ -134,7 +134,8 @@ class AsyncClient:
         self._is_started = False
         self._seen_zxid = 0
         self._seen_over = 0
-        self._known: dict[bytes, bool] = {}
+        # Whether there is a znode at the paths of watches that stay; None: neither an answer nor an event has told yet.
+        self._known: dict[bytes, bool | None] = {}
         self._looks_itself: set[tuple[bytes, Listener]] = set()
 
     # Its life.
@@ -482,6 +483,7 @@ class AsyncClient:
                 await added
                 return
             self._looks_itself.discard((full, listener))
+            self._known.setdefault(full, None)
             there = self._run(self._calls.exists(full, None))
             _, stat = await asyncio.gather(added, there)
         except BaseException:
@@ -490,7 +492,9 @@ class AsyncClient:
                 call.watch = None
                 self._drop_watch(kind, full, listener)
             raise
-        self._known[full] = stat is not None
+        if self._known.get(full) is None:
+            # An event is newer than the answer, or tells the same.
+            self._known[full] = stat is not None
 
     def _drop_watch(self, kind: int, full: bytes, listener: Listener) -> None:
         """End what `add_watch` began, without anybody who waits for it."""
@@ -679,7 +683,7 @@ class AsyncClient:
                     self.log.debug("disconnected", why=effect.why, server=self.server)
 
     def _fire(self, effect: Fire) -> None:
-        if effect.path in self._known:
+        if effect.path in self._known and effect.type is not EventType.NONE:
             self._known[effect.path] = effect.type is not EventType.DELETED
         event = WatchEvent(effect.type, self._shown(effect.path), effect.zxid)
         self._tell(effect.listener, event)
@@ -736,7 +740,7 @@ class AsyncClient:
                 continue
             try:
                 events = await catch_up(
-                    lambda call: self._run(call), self._calls, path, recursive, since, self._known.get(path, False)
+                    lambda call: self._run(call), self._calls, path, recursive, since, bool(self._known.get(path))
                 )
             except (ClientError, ZooKeeperError) as error:
                 if isinstance(error, ZooKeeperError):
