@@ -89,6 +89,18 @@ def test_requests_are_counted_by_operation_and_outcome() -> None:
     assert registry.get_sample_value("corral_client_state", state) == 1
 
 
+def test_clients_are_told_apart_in_one_registry() -> None:
+    registry = CollectorRegistry()
+    for name in ("one", "two", "two"):
+        PrometheusObserver(name, registry).changed(State.CONNECTED)
+
+    counts = [
+        registry.get_sample_value("corral_client_state_changes_total", {"client": name, "state": "CONNECTED"})
+        for name in ("one", "two")
+    ]
+    assert counts == [1, 2]
+
+
 def test_each_request_is_a_span_that_ends_with_its_answer() -> None:
     tracer, other = Tracer(), Tracer()
 

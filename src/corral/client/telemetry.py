@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Enum, Histogram
 
@@ -39,27 +40,44 @@ def outcome(future: asyncio.Future[Any]) -> str:
     return "ok" if error is None else type(error).__name__
 
 
-class PrometheusObserver:
-    """Counts a client's requests, times them, and shows its state. name: the label that tells clients apart."""
+class Families:
+    """The metrics of all observed clients, of which a registry takes one each."""
 
-    def __init__(self, name: str = "default", registry: CollectorRegistry = REGISTRY) -> None:
-        self._name = name
-        self._requests = Counter(
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
             "corral_client_requests", "Requests that were answered, or failed", ("client", "operation", "outcome"),
             registry=registry,
         )  # fmt: skip
-        self._seconds = Histogram(
+        self.seconds = Histogram(
             "corral_client_request_seconds", "From asking to the answer", ("client", "operation"),
             buckets=BUCKETS_S, registry=registry,
         )  # fmt: skip
-        self._bytes = Counter("corral_client_request_bytes", "Bytes of requests", ("client",), registry=registry)
-        self._changes = Counter(
+        self.bytes = Counter("corral_client_request_bytes", "Bytes of requests", ("client",), registry=registry)
+        self.changes = Counter(
             "corral_client_state_changes", "Changes of state", ("client", "state"), registry=registry
-        )
-        self._state = Enum(
+        )  # fmt: skip
+        self.state = Enum(
             "corral_client_state", "The client's state", ("client",), states=[state.value for state in State],
             registry=registry,
         )  # fmt: skip
+
+
+class PrometheusObserver:
+    """Counts a client's requests, times them, and shows its state. name: the label that tells clients apart."""
+
+    # A registry lives as long as its process, mostly, and is shared by whoever knows it; so are its families.
+    _families: ClassVar[WeakKeyDictionary[CollectorRegistry, Families]] = WeakKeyDictionary()
+
+    def __init__(self, name: str = "default", registry: CollectorRegistry = REGISTRY) -> None:
+        self._name = name
+        families = self._families.get(registry)
+        if families is None:
+            families = self._families[registry] = Families(registry)
+        self._requests = families.requests
+        self._seconds = families.seconds
+        self._bytes = families.bytes
+        self._changes = families.changes
+        self._state = families.state
 
     def asked(self, op: int, path: str, size: int, future: asyncio.Future[Any]) -> None:
         """Time a request."""
