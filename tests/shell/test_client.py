@@ -213,6 +213,31 @@ def test_a_transaction_happens_whole(hosts: str, path: str, style: Style) -> Non
     run(main())
 
 
+def test_a_transaction_happens_once(hosts: str, path: str) -> None:
+    """Also in a block that looks at the results before its end."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            await zk.create(path)
+            async with zk.transaction() as work:
+                work.create(f"{path}/", sequence=True)
+                await work.commit()
+                with pytest.raises(ValueError, match="is committed"):
+                    work.set(path, b"1")
+                with pytest.raises(ValueError, match="is committed"):
+                    await work.commit()
+            async with zk.transaction() as work:
+                with pytest.raises(TransactionFailed):
+                    await work.check(path, 7).commit()
+            assert await zk.children(path) == ["0000000000"]
+
+    run(main())
+    with corral.Client(hosts) as zk:
+        with zk.transaction() as work:
+            assert work.create(f"{path}/", sequence=True).commit() == [f"{path}/0000000001"]
+        assert len(zk.children(path)) == 2
+
+
 def test_a_transaction_that_is_refused_changes_nothing_and_names_its_fault(hosts: str, path: str, style: Style) -> None:
     async def main() -> None:
         async with style.open(hosts) as zk:

@@ -286,7 +286,7 @@ class BlockingTransaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None and not self._inner.was_asked:
             self.commit()
 
 

@@ -50,7 +50,8 @@ class Transaction:
     """A list of operations, committed by `commit` or at the end of the `async with` block; see the client.
 
     results: after the commit, of each operation: create a path, set a stat, the others None. zxid: of the commit, which
-    is the czxid of every znode that it made; servers tell no stats of those.
+    is the czxid of every znode that it made; servers tell no stats of those. was_asked: whether `commit` was called, so
+    that the end of the block has nothing more to do. Once it is committed it takes no more; that raises ValueError.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Transaction:
         self._names: list[str] = []
         self.results: list[Result] = []
         self.zxid = 0
+        self.was_asked = False
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -94,12 +96,15 @@ class Transaction:
         return self._add(Call(opcodes.CHECK, payload, nothing, False, full), f"check {path}")
 
     def _add(self, call: Call, name: str) -> Self:
+        self._require_open()
         self._parts.append(call)
         self._names.append(name)
         return self
 
     async def commit(self) -> list[Result]:
         """Do it. Raises TransactionFailed, and what any request raises."""
+        self._require_open()
+        self.was_asked = True
         if not self._parts:
             return []
         parts = [(call.op, call.frame) for call in self._parts]
@@ -115,6 +120,10 @@ class Transaction:
         self.zxid = call.zxid
         return self.results
 
+    def _require_open(self) -> None:
+        if self.zxid:
+            raise ValueError("the transaction is committed: make another one")
+
     def _read(self, buf: bytes, at: int, end: int) -> list[Any]:
         """Read the reply. Raises SessionExpired where that is why it was refused: no operation is to blame for it."""
         answers = read_results(buf, at, end, self._parts)
@@ -129,7 +138,7 @@ class Transaction:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None and not self.was_asked:
             await self.commit()
 
 
