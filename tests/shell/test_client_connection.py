@@ -22,6 +22,7 @@ from tests.support.servers import Process, word
 
 import corral
 from corral.base.errors import Outcome
+from corral.client import retry
 from corral.client.errors import ClientClosed, ConnectionLoss, RequestTimeout, SessionLost
 from corral.client.transport import now_ms
 from corral.client.values import EventType, State, WatchEvent
@@ -79,6 +80,25 @@ def test_a_write_whose_answer_is_lost_has_an_unknown_outcome(
             assert caught.value.outcome is Outcome.UNKNOWN
             assert (await style.ask(zk.exists, path) is not None) == is_done
             assert proxy.requests[opcodes.CREATE] == is_done
+
+    run(main())
+
+
+def test_what_failed_on_the_way_is_asked_again_if_that_can_be_done_twice(hosts: str, path: str, style: Style) -> None:
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, style.open(proxy.hosts, session_timeout_ms=5000) as zk:
+            policy = retry.times(3, delay_s=0.01)
+            proxy.lose_reply(opcodes.GET_DATA)
+            data, _ = await style.ask(zk.retry, policy, lambda: zk.get("/"))
+            assert data == b""
+
+            proxy.lose_reply(opcodes.CREATE)
+            with pytest.raises(ConnectionLoss):
+                await style.ask(zk.retry, policy, lambda: zk.create(path))
+            proxy.lose_reply(opcodes.SET_DATA)
+            stat = await style.ask(zk.retry, policy, lambda: zk.set(path, b"1"), is_idempotent=True)
+            assert stat.version == 2
+            assert zk.server == proxy.hosts
 
     run(main())
 

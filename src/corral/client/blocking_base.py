@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from corral.base.errors import CorralError
-from corral.client.errors import ClientClosed, RequestTimeout
+from corral.client.errors import ClientClosed, ClientError, RequestTimeout
 from corral.client.portal import Direct, Portal
+from corral.client.retry import Retry
 from corral.client.shared import SharedClient
 from corral.client.transaction import Result, Transaction
 from corral.client.values import State, WatchEvent
@@ -190,6 +192,11 @@ class BlockingClient:
         """The newest transaction that an answer has shown."""
         return self._zk.last_zxid
 
+    @property
+    def server(self) -> str:
+        """The server that is, or was last, tried or connected to."""
+        return self._zk.server
+
     def certain_for(self) -> float:
         """Return for how many seconds the session is certain to go on, whatever happens; 0 if it is in doubt."""
         seconds: float = self._call(self._zk.certain_for)
@@ -204,6 +211,23 @@ class BlockingClient:
         """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed, AuthFailed."""
         state: State = self._opened().call(None, self._zk.wait_for, *states, timeout=timeout)
         return state
+
+    def retry(self, policy: Retry, ask: Callable[[], T], *, is_idempotent: bool = False) -> T:
+        """Call `ask()` until it works, as `policy` says.
+
+        is_idempotent: whether it may be done twice; if not, a failure that leaves the outcome unknown is raised.
+        """
+        began = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return ask()
+            except ClientError as error:
+                pause = policy.pause(attempt, time.monotonic() - began, error, is_idempotent, self._zk._rng)
+                if pause is None:
+                    raise
+            time.sleep(pause)
 
     def forget_watch(self, path: str, listener: Listener) -> None:
         """Let a listener of `get`, `exists` or `children` not be told any more."""
