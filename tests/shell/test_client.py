@@ -158,6 +158,21 @@ def test_whole_trees(hosts: str, path: str, style: Style) -> None:
     run(main())
 
 
+def test_a_path_that_is_there_is_ensured_for_who_may_not_make_it(hosts: str, path: str, style: Style) -> None:
+    async def main() -> None:
+        async with style.open(hosts) as zk:
+            await style.ask(zk.create, path, acl=READ_ONLY_ACL)
+            with pytest.raises(errors.NoAuth):
+                await style.ask(zk.ensure_path, f"{path}/a")
+            await style.ask(zk.add_auth, "digest", b"ann:secret")
+            await style.ask(zk.create, f"{path}-b", acl=[*CREATOR_ALL, *READ_ONLY_ACL])
+            await style.ask(zk.create, f"{path}-b/c")
+            async with style.open(hosts) as other:
+                await style.ask(other.ensure_path, f"{path}-b/c")
+
+    run(main())
+
+
 def test_access_lists_and_credentials(hosts: str, path: str, style: Style) -> None:
     async def main() -> None:
         async with style.open(hosts, auth=[("digest", b"ann:secret")]) as ann, style.open(hosts) as bob:

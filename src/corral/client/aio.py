@@ -30,9 +30,11 @@ from corral.base.errors import (
     BadArguments,
     CorralError,
     MarshallingError,
+    NoAuth,
     NodeExists,
     NoNode,
     NotEmpty,
+    NotReadOnly,
     NoWatcher,
     ZooKeeperError,
 )
@@ -400,6 +402,11 @@ class AsyncClient:
                 await self._run(self._calls.create(at, b"", acls, flags, 0, False))
                 break
             except NodeExists:
+                break
+            except (NoAuth, NotReadOnly):
+                # The server looks at the rights first; who may not make a znode need not where there is one.
+                if await self._run(self._calls.exists(at, None)) is None:
+                    raise
                 break
             except NoNode:
                 missing.append(at)
