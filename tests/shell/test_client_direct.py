@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ import corral
 from corral.base.errors import BadArguments, Outcome
 from corral.client import shared
 from corral.client.errors import ConnectionLoss, SessionLost
+from corral.client.portal import Portal
 from corral.client.values import EventType, State, WatchEvent
 
 HELLO = struct.pack(">iiiqi", 37, 0, 4000, 0x1234, 16) + bytes(17)
@@ -301,6 +303,35 @@ def test_a_signal_in_the_wait_leaves_the_connection_usable(reads: Reads, monkeyp
             with pytest.raises(KeyboardInterrupt):
                 zk.get("/a")
         assert zk.get("/a")[0] == b"2"
+
+
+@pytest.mark.parametrize("place", ["before it is sent", "before it is read", "before the loop is woken"])
+def test_a_signal_anywhere_costs_a_connection_at_most(
+    reads: Reads, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Python has a signal's handler run, and raise, at any call."""
+
+    def interrupted(*args: object) -> Any:
+        raise KeyboardInterrupt
+
+    where: dict[str, tuple[Any, str, Any]] = {
+        "before it is sent": (shared.SharedTransport, "_write", interrupted),
+        "before it is read": (shared.SharedTransport, "_answer", interrupted),
+        "before the loop is woken": (Portal, "_wake", interrupted),
+    }
+    with scripted(lambda peer, xid: peer.sendall(data_reply(xid, b"%d" % xid))) as hosts, corral.Client(hosts) as zk:
+        settle(zk)
+        with monkeypatch.context() as patch:
+            patch.setattr(*where[place])
+            with pytest.raises(KeyboardInterrupt):
+                zk.wait_for(State.CONNECTED) if "loop" in place else zk.get("/a")
+        began = time.monotonic()
+        try:
+            zk.get("/a")
+        except ConnectionLoss:
+            zk.get("/a")
+        # The server lets a session of four seconds live; without an answer, two thirds of that would pass.
+        assert time.monotonic() - began < 2
 
 
 def test_what_is_wrong_with_a_request_is_told_and_nothing_is_sent(reads: Reads) -> None:

@@ -169,7 +169,7 @@ class Portal:
                     raise ClientClosed("the client is closed")
             is_there = box.wait(timeout)
         except BaseException:
-            # A signal's handler raised, Ctrl+C above all.
+            # A signal's handler raised, Ctrl+C above all; maybe before the loop was woken.
             self._give_up(box)
             raise
         if not is_there:
@@ -187,6 +187,7 @@ class Portal:
         """Leave nothing running for a caller that does not wait any more."""
         box.abandon()
         try:
+            self._loop.call_soon_threadsafe(self._drain)
             self._loop.call_soon_threadsafe(box.withdraw)
         except RuntimeError:
             # The loop is closed; nothing runs.

@@ -199,44 +199,65 @@ class SharedTransport(Transport):
             self._crowd -= 1
             return False
         lock = self._lock
-        if not lock.acquire(blocking=False):
-            return False
+        link: Link | None = None
+        is_writing = False
         try:
-            link = self._link
-            gate = self._gate
-            if gate is None or link is None:
+            if not lock.acquire(blocking=False):
                 return False
-            # The loop opens a gate that is still shut, and would read this answer.
-            if self._is_shut or not self.session.is_idle or self._transport.get_write_buffer_size():
-                if self.session.in_flight:
-                    self._crowd = CROWD
-                return False
-            self._asking = box
-            method(*args)
-            if self.session.output_bytes > REQUEST_BYTES_MAX:
-                self._loop.call_soon_threadsafe(self.touch)
-                return True
-            xid = self.session.last_xid
-            data = self.session.take_output(self.clock())
-            if self.session.effects:
-                # This process slept; what that means for the session is told on the loop.
-                self._loop.call_soon_threadsafe(self._settle)
-                if not data:
+            try:
+                link = self._link
+                gate = self._gate
+                if gate is None or link is None:
+                    return False
+                # The loop opens a gate that is still shut, and would read this answer.
+                if self._is_shut or not self.session.is_idle or self._transport.get_write_buffer_size():
+                    if self.session.in_flight:
+                        self._crowd = CROWD
+                    return False
+                self._asking = box
+                method(*args)
+                if self.session.output_bytes > REQUEST_BYTES_MAX:
+                    self._loop.call_soon_threadsafe(self.touch)
                     return True
-            poll = self._poll
-            gate.modify(self._fd, 0)
-            self._is_shut = True
-            if not self._write(link, data):
-                return True
-        finally:
-            self._asking = None
-            lock.release()
-        try:
-            self._wait(poll)
-        finally:
-            with lock:
-                self._answer(link, xid, box)
+                xid = self.session.last_xid
+                is_writing = True
+                data = self.session.take_output(self.clock())
+                if self.session.effects:
+                    # This process slept; what that means for the session is told on the loop.
+                    self._loop.call_soon_threadsafe(self._settle)
+                    if not data:
+                        return True
+                poll = self._poll
+                gate.modify(self._fd, 0)
+                self._is_shut = True
+                if not self._write(link, data):
+                    return True
+            finally:
+                self._asking = None
+                lock.release()
+            try:
+                self._wait(poll)
+            finally:
+                with lock:
+                    self._answer(link, xid, box)
+                    is_writing = False
+        except BaseException:
+            self._let_go(link if is_writing else None)
+            raise
         return True
+
+    def _let_go(self, link: Link | None) -> None:
+        """Leave nothing shut or locked behind where a signal's handler raised, Ctrl+C above all: that may be anywhere.
+
+        link: of which nobody can tell what has been sent and read; it is given up for another one.
+        """
+        try:
+            self._lock.release()
+        except RuntimeError:
+            # It is not this thread's.
+            pass
+        if link is not None:
+            self._loop.call_soon_threadsafe(self._break, link, None)
 
     def _wait(self, poll: select.poll) -> None:
         """Wait until there is something to read, but not for long.
