@@ -594,9 +594,11 @@ def test_a_client_that_is_not_started_or_closed_says_so(hosts: str) -> None:
         blocking.get("/")
     with blocking:
         assert blocking.certain_for() > 0
+        forget = blocking.on_state(lambda state: None)
     with pytest.raises(ClientClosed, match="closed"):
         blocking.get("/")
-    assert (blocking.state, blocking.session_id) == (State.CLOSED, 0)
+    assert (blocking.state, blocking.certain_for(), blocking.session_id) == (State.CLOSED, 0.0, 0)
+    forget()
     blocking.close()
 
 

@@ -172,9 +172,10 @@ class BlockingClient:
     @property
     def state(self) -> State:
         """How the client stands, judged by the clock at this moment."""
-        if self._portal is None:
+        try:
+            state: State = self._call(lambda: self._zk.state)
+        except ClientClosed:
             return State.CLOSED
-        state: State = self._call(lambda: self._zk.state)
         return state
 
     @property
@@ -199,13 +200,24 @@ class BlockingClient:
 
     def certain_for(self) -> float:
         """Return for how many seconds the session is certain to go on, whatever happens; 0 if it is in doubt."""
-        seconds: float = self._call(self._zk.certain_for)
+        try:
+            seconds: float = self._call(self._zk.certain_for)
+        except ClientClosed:
+            return 0.0
         return seconds
 
     def on_state(self, listener: Callable[[State], object]) -> Callable[[], None]:
         """Have `listener(state)` called at each change, on the listeners' thread; return what ends that."""
         forget: Callable[[], None] = self._call(self._zk.on_state, self._listener(listener))
-        return lambda: self._call(forget)
+
+        def end() -> None:
+            try:
+                self._call(forget)
+            except ClientClosed:
+                # Nobody is told any more.
+                pass
+
+        return end
 
     def wait_for(self, *states: State, timeout: float | None = None) -> State:
         """Wait until the client is in one of `states`. Raises RequestTimeout, ClientClosed, AuthFailed."""
