@@ -602,6 +602,13 @@ def test_a_client_that_is_not_started_or_closed_says_so(hosts: str) -> None:
     blocking.close()
 
 
+@pytest.mark.parametrize("make", [corral.connect, corral.Client])
+@pytest.mark.parametrize("wrong", [0, -1, 2**31, 10_000.0, None])
+def test_a_timeout_that_cannot_be_asked_for_is_refused(make: Any, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="session_timeout_ms"):
+        make("a:1", session_timeout_ms=wrong)
+
+
 def test_an_observer_sees_requests_of_both_forms(hosts: str, path: str, style: Style) -> None:
     async def main() -> None:
         registry = CollectorRegistry()

@@ -84,6 +84,8 @@ class Observer(Protocol):
 T = TypeVar("T")
 PATHS_KNOWN_MAX: Final = 4096
 JUTE_MAXBUFFER: Final = 0xFFFFF
+TIMEOUT_MS_MAX: Final = 0x7FFFFFFF
+"""What fits into the hello."""
 _FRAME_HEAD_BYTES: Final = 8
 _TYPES: Final = {PERSISTENT: WatcherType.PERSISTENT, RECURSIVE: WatcherType.RECURSIVE}
 
@@ -111,8 +113,8 @@ class AsyncClient:
         log: Any = None, observer: Observer | None = None, sasl: Sasl | None = None,
     ) -> None:  # fmt: skip
         where = parse_connect_string(hosts)
-        if session_timeout_ms <= 0:
-            raise ValueError(f"session_timeout_ms {session_timeout_ms}: must be positive")
+        if not isinstance(session_timeout_ms, int) or not 0 < session_timeout_ms <= TIMEOUT_MS_MAX:
+            raise ValueError(f"session_timeout_ms {session_timeout_ms}: must be an int from 1 to {TIMEOUT_MS_MAX}")
         self.chroot = where.chroot
         self._chroot = where.chroot.encode()
         self._rng = random.Random(seed)
