@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.clients import Style
 from tests.support.loops import run, until
+from tests.support.proxy import Proxy
 
 import corral
 from corral.base import errors
@@ -607,6 +608,33 @@ def test_a_client_that_is_not_started_or_closed_says_so(hosts: str) -> None:
 def test_a_timeout_that_cannot_be_asked_for_is_refused(make: Any, wrong: Any) -> None:
     with pytest.raises(ValueError, match="session_timeout_ms"):
         make("a:1", session_timeout_ms=wrong)
+
+
+def test_whoever_is_told_cannot_stop_the_client(hosts: str) -> None:
+    """Neither by an error nor by the cancellation of something else that it looks at."""
+
+    class Fails:
+        def asked(self, op: int, path: str, size: int, future: asyncio.Future[Any]) -> None:
+            raise LookupError("on purpose")
+
+        def changed(self, state: State) -> None:
+            raise LookupError("on purpose")
+
+    def looks(state: State) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        future.result()
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts, observer=Fails()) as zk:
+            zk.on_state(looks)
+            states = zk.states()
+            proxy.cut()
+            while await anext(states) is not State.SUSPENDED:
+                pass
+            assert await zk.exists("/") is not None
+
+    run(main())
 
 
 def test_an_observer_sees_requests_of_both_forms(hosts: str, path: str, style: Style) -> None:

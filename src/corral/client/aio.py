@@ -622,12 +622,18 @@ class AsyncClient:
         call.sink = future
         self._session.submit(call)
         if self._observer is not None:
-            self._observer.asked(call.op, self._shown(call.path), len(call.frame), future)
+            self._show(self._observer, call, future)
         if call.xid:
             self._transport.touch()
         else:
             future.add_done_callback(lambda done: self._session.withdraw(call) if done.cancelled() else None)
         return future
+
+    def _show(self, observer: Observer, call: Call, future: asyncio.Future[Any]) -> None:
+        try:
+            observer.asked(call.op, self._shown(call.path), len(call.frame), future)
+        except Exception as error:  # noqa: BLE001  # The request has left; an observer's fault is none of its caller's.
+            self.log.error("an observer failed", observer=repr(observer), why=repr(error))
 
     def _authenticate(self, scheme: str, token: bytes) -> asyncio.Future[None]:
         call = Call(opcodes.AUTH, b"", nothing, False)
@@ -700,7 +706,8 @@ class AsyncClient:
     def _tell(self, listener: Callable[[Any], object], what: object) -> None:
         try:
             result = listener(what)
-        except Exception as error:  # noqa: BLE001  # A listener's fault is no reason to stop telling the others.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+            # A listener's fault is no reason to stop telling the others; nor is a future's that it looked at.
             self.log.error("a listener failed", listener=repr(listener), told=str(what), why=repr(error))
             return
         if inspect.iscoroutine(result):
@@ -737,7 +744,7 @@ class AsyncClient:
         # What was due while there was no session may be due sooner with one, or without a quorum.
         self._transport.keep_time()
         if self._observer is not None:
-            self._observer.changed(state)
+            self._tell(self._observer.changed, state)
         for listener in list(self._state_listeners):
             self._tell(listener, state)
 
