@@ -184,6 +184,32 @@ def test_a_watch_that_stays_is_told_what_changed_meanwhile(hosts: str, path: str
     run(main())
 
 
+def test_a_look_that_is_cut_short_is_taken_again_from_where_it_began(hosts: str, path: str) -> None:
+    """Also if something else was answered meanwhile, which shows a later zxid than that of what was missed."""
+
+    async def main() -> None:
+        async with (
+            Proxy(hosts) as proxy,
+            corral.connect(proxy.hosts, session_timeout_ms=10_000) as zk,
+            corral.connect(hosts) as other,
+        ):
+            events: list[WatchEvent] = []
+            await zk.create(path)
+            await zk.add_watch(path, events.append)
+            proxy.shut()
+            await other.set(path, b"1")
+            proxy.lose_reply(opcodes.GET_CHILDREN2)
+            await zk.wait_for(State.SUSPENDED, timeout=5)
+            answered = asyncio.ensure_future(zk.exists(path))
+            proxy.open()
+            await answered
+            await until(lambda: bool(events))
+            assert told(events) == [(CHANGED, path)]
+            assert zk._session.connections >= 3
+
+    run(main())
+
+
 def test_deletions_below_a_recursive_watch_show_as_child_of_their_parent(hosts: str, path: str) -> None:
     async def main() -> None:
         async with (

@@ -762,8 +762,8 @@ class AsyncClient:
                 if isinstance(error, ZooKeeperError):
                     self.log.warning("cannot see what changed below a watch", path=self._shown(path), why=str(error))
                     continue
-                # The next connection looks again, from where this one began.
-                self._seen_zxid = self._seen_zxid or since
+                # The next connection looks again, from where this one began, whatever was answered since.
+                self._seen_zxid = min(self._seen_zxid or since, since)
                 return
             for event, at, zxid in events:
                 for listener in self._in_the_dark(kind, path):
