@@ -59,3 +59,19 @@ def test_a_server_whose_audit_log_cannot_be_written_does_not_start(tmp_path: Pat
     server = Process("corral", tmp_path, **{"audit.enable": "true", "corral.audit.file": str(path)})
     with pytest.raises(AssertionError, match="cannot write the audit log: No such file or directory"):
         server.expect_refusal()
+
+
+def test_a_full_disk_of_the_log_lines_keeps_no_session_alive_and_is_no_failure(tmp_path: Path) -> None:
+    server = Process("corral", tmp_path, tickTime="50")
+    server.start(before=["sh", "-c", 'exec "$@" 2>/dev/full', "sh"])
+    try:
+        client = WireClient(server.port, timeout=100)
+        client.call(op.CREATE, records.CreateRequest(b"/a", b"", OPEN_ACL, 1))
+        client.close()
+        other = WireClient(server.port)
+        deadline = time.monotonic() + 30
+        while other.call(op.EXISTS, records.PathWatchRequest(b"/a", False))[2] == 0:
+            assert time.monotonic() < deadline
+        other.close()
+    finally:
+        assert server.stop() == 0

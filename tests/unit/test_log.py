@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -80,6 +81,13 @@ def test_two_loggers_do_not_meet() -> None:
 
     assert "second" not in one.getvalue()
     assert "first" not in two.getvalue()
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_who_says_it_goes_on() -> None:
+    with open("/dev/full", "w", encoding="utf-8", buffering=1) as full:
+        configure("text", "info", full).info("session expired")
+        # What waits would fail once more when the file is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
 @pytest.mark.parametrize(("log_format", "level"), [("xml", "info"), ("json", "loud")])

@@ -1,11 +1,13 @@
 """The form of the server's log lines: for people or as JSON, on standard error, with ISO times in UTC.
 
 A logger is made once and passed in; nothing is configured globally, so two servers in one process keep their own.
-Values under names that mean a secret are never written.
+Values under names that mean a secret are never written. A line that cannot be written, on a full disk or to a pipe
+that nobody reads any more, is lost, and whoever had something to say goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
@@ -40,10 +42,26 @@ def configure(
         processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=plain)]
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=0, sort_keys=False))
-    logger = structlog.wrap_logger(
-        structlog.WriteLogger(out), processors=processors, wrapper_class=structlog.stdlib.BoundLogger
-    )
+    lines = structlog.WriteLogger(cast(TextIO, _Lossy(out)))
+    logger = structlog.wrap_logger(lines, processors=processors, wrapper_class=structlog.stdlib.BoundLogger)
     return cast(structlog.stdlib.BoundLogger, logger.bind())
+
+
+class _Lossy:
+    """A stream that never fails: a log's full disk must not stop what is logged, such as the expiry of sessions."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write `text` if that can be done."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Have written what waits, if that can be done."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def _from_level(levels: tuple[str, ...]) -> structlog.typing.Processor:

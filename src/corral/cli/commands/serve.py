@@ -61,4 +61,14 @@ def serve(
 
     from corral.server.main import run  # Here, so that --help and mistakes need not wait for the server's imports.
 
-    sys.exit(run(config, log))
+    code = run(config, log)
+    _leave_unwritten()
+    sys.exit(code)
+
+
+def _leave_unwritten() -> None:
+    """Give up what standard error does not take, on a full disk for one; the exit code would become 120 by it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
