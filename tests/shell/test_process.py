@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,6 +13,10 @@ import pytest
 from tests.support.servers import Process
 from tests.support.wireclient import WireClient
 
+from corral.base.liblog import LibraryLog
+from corral.replica.config import Config
+from corral.server.listener import ListenError
+from corral.server.standalone import Server
 from corral.wire import client as records
 from corral.wire import opcodes as op
 from corral.wire.data import OPEN_ACL
@@ -59,6 +64,13 @@ def test_a_server_whose_audit_log_cannot_be_written_does_not_start(tmp_path: Pat
     server = Process("corral", tmp_path, **{"audit.enable": "true", "corral.audit.file": str(path)})
     with pytest.raises(AssertionError, match="cannot write the audit log: No such file or directory"):
         server.expect_refusal()
+
+
+def test_a_server_for_tls_alone_does_not_start(tmp_path: Path) -> None:
+    config = Config(client_port=-1, secure_client_port=2281, data_dir=str(tmp_path), admin_enabled=False)
+
+    with pytest.raises(ListenError, match="no TLS yet: set clientPort"):
+        asyncio.run(Server(config, LibraryLog("corral.server")).start())
 
 
 def test_a_full_disk_of_the_log_lines_keeps_no_session_alive_and_is_no_failure(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from corral.server.admin.words import Commands
 from corral.server.audit import server_user, started_line, stopped_line
 from corral.server.audittrail import AuditTrail
 from corral.server.datadir import DataDirectories
-from corral.server.listener import Listener, listen
+from corral.server.listener import Listener, ListenError, listen
 from corral.server.logdisk import LogDisk, LogSettings, MakeDisk
 from corral.server.node import Node
 from corral.server.opening import open_database
@@ -72,6 +72,11 @@ class Server:
 
     async def _start(self) -> None:
         config, log = self.config, self.log
+        if config.client_port < 0:
+            raise ListenError(
+                "secureClientPort alone is set, and this server has no TLS yet: set clientPort, and let something in "
+                "front of it end TLS"
+            )
         self._directories = DataDirectories(config.data_dir, config.data_log_dir, config.datadir_autocreate)
         sock = listen(config.client_port_address, config.client_port, config.client_port_listen_backlog)
         try:
