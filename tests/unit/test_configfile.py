@@ -414,6 +414,16 @@ def test_an_unknown_variable_is_ignored_with_a_warning() -> None:
     assert warnings == ["environment, CORRAL_TIKTIME: unknown variable (did you mean CORRAL_TICK_TIME?); it is ignored"]
 
 
+def test_an_unknown_variable_is_like_no_other_for_its_prefix() -> None:
+    assert load(None, {"CORRAL_COLOUR": "5"})[1] == ["environment, CORRAL_COLOUR: unknown variable; it is ignored"]
+
+
+def test_variables_of_the_commands_for_clients_are_left_alone() -> None:
+    names = ("CONNECT", "AUTH", "KEY_PASSWORD", "SASL_PASSWORD", "FENCING_TOKEN", "LOCK_NODE")
+
+    assert load(None, {f"CORRAL_{name}": "x" for name in names}) == (Config(), [])
+
+
 def test_what_kubernetes_sets_for_services_of_our_name_is_left_alone() -> None:
     environ = {
         "CORRAL_SERVICE_HOST": "10.0.0.1",

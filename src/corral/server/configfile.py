@@ -25,6 +25,10 @@ SECRET = re.compile(r"password|secret|superdigest", re.IGNORECASE)
 # What Kubernetes sets in every container near a service called corral or corral-something: none of it is meant for us.
 KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT(_.*)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?$")
 KUBERNETES_VALUE = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
+# What the commands for clients read, and what `corral lock` gives to its command.
+OF_CLIENTS = frozenset(
+    "CORRAL_" + name for name in ("CONNECT", "AUTH", "KEY_PASSWORD", "SASL_PASSWORD", "FENCING_TOKEN", "LOCK_NODE")
+)
 EVERY_ADDRESS = ("0.0.0.0", "::", "[::]", "")
 SNAPSHOTS_KEPT_MIN = 3
 SNAP_COUNT_MIN = 2
@@ -132,8 +136,10 @@ class _Reader:
             name = variables.get(variable) or _family_member(variable)
             if name is not None:
                 self._take(self._canonical(name) or name, Setting(name, value.strip(), where))
-            elif not KUBERNETES.search(variable):
-                near = difflib.get_close_matches(variable, variables, 1)
+            elif variable not in OF_CLIENTS and not KUBERNETES.search(variable):
+                # Without what all of them begin with, which alone would make any two alike.
+                bare = {each.removeprefix("CORRAL_"): each for each in variables}
+                near = [bare[found] for found in difflib.get_close_matches(variable.removeprefix("CORRAL_"), bare, 1)]
                 self.warnings.append(f"{where}: unknown variable{_perhaps(near)}; it is ignored")
 
     def finish(self) -> Config:
