@@ -51,6 +51,8 @@ def test_apaches_sample_file_is_read() -> None:
     [
         ("zookeeper.snapCount=7", "snap_count", 7),
         ("snapCount=7", "snap_count", 7),
+        ("clientPortAddress=[::1]", "client_port_address", "::1"),
+        ("admin.serverAddress=[::]", "admin_address", "::"),
         ("jute.maxbuffer=0x400000", "jute_maxbuffer", 4 << 20),
         ("zookeeper.jute.maxbuffer=4194304", "jute_maxbuffer", 4 << 20),
         ("readonlymode.enabled=true", "read_only_mode_enabled", True),

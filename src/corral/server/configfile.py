@@ -29,7 +29,7 @@ KUBERNETES_VALUE = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 OF_CLIENTS = frozenset(
     "CORRAL_" + name for name in ("CONNECT", "AUTH", "KEY_PASSWORD", "SASL_PASSWORD", "FENCING_TOKEN", "LOCK_NODE")
 )
-EVERY_ADDRESS = ("0.0.0.0", "::", "[::]", "")
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
 SNAPSHOTS_KEPT_MIN = 3
 SNAP_COUNT_MIN = 2
 

@@ -14,6 +14,7 @@ from corral.server.configvalues import (
     INT_MAX,
     LONG_MAX,
     Kind,
+    address,
     boolean,
     choice,
     commas,
@@ -82,9 +83,9 @@ TEXT = text()
 
 LISTENING = (
     Key("clientPort", "client_port", port(0), "Listen here for clients."),
-    Key("clientPortAddress", "client_port_address", filled(), "Listen on this address; 0.0.0.0 is every one."),
+    Key("clientPortAddress", "client_port_address", address(), "Listen on this address; 0.0.0.0 is every one."),
     Key("secureClientPort", "secure_client_port", port(-1), "Listen here for clients with TLS."),
-    Key("secureClientPortAddress", "secure_client_port_address", filled(), "Listen on this address with TLS."),
+    Key("secureClientPortAddress", "secure_client_port_address", address(), "Listen on this address with TLS."),
     Key("client.portUnification", "client_port_unification", TRUTH, "Take TLS and plain clients on one port."),
     Key(
         "clientPortListenBacklog", "client_port_listen_backlog", integer(-1), "Queue so many connections; -1: the most."
@@ -332,7 +333,7 @@ RIGHTS = (
 
 ADMINISTRATION = (
     Key("admin.enableServer", "admin_enabled", TRUTH, "Answer commands over HTTP."),
-    Key("admin.serverAddress", "admin_address", filled(), "Listen there on this address; 0.0.0.0 is every one."),
+    Key("admin.serverAddress", "admin_address", address(), "Listen there on this address; 0.0.0.0 is every one."),
     Key("admin.serverPort", "admin_port", port(0), "Listen there on this port."),
     Key("admin.commandURL", "admin_command_url", filled(), "The path of the commands."),
     Key("admin.idleTimeout", "admin_idle_timeout_ms", integer(1, unit="ms"), "Close an idle connection."),
@@ -352,7 +353,7 @@ ADMINISTRATION = (
         mapped("default, null, prometheus or the name of ZooKeeper's class for one of them", METRICS_PROVIDERS),
         "Where metrics go; prometheus: also to an HTTP port.",
     ),
-    Key("metricsProvider.httpHost", "metrics_http_host", filled(), "Serve /metrics on this address."),
+    Key("metricsProvider.httpHost", "metrics_http_host", address(), "Serve /metrics on this address."),
     Key("metricsProvider.httpPort", "metrics_http_port", port(0), "Serve /metrics on this port."),
     Key("metricsProvider.exportJvmInfo", "metrics_export_jvm_info", TRUTH, "Export figures of the process as well."),
     Key("corral.log.format", "log_format", choice("text", "json"), "Log lines for people or for programs."),

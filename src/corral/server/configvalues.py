@@ -124,6 +124,18 @@ def filled() -> Kind:
     return Kind("a value that is not empty", parse)
 
 
+def address() -> Kind:
+    """Take a name or an address; one of IPv6 may stand in brackets, as in Java."""
+
+    def parse(text: str) -> str:
+        bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+        if not bare:
+            raise ValueError(text)
+        return bare
+
+    return Kind("a name or an address", parse)
+
+
 def choice(*names: str) -> Kind:
     """Take one of `names`, in any case, and return it as it is spelled here."""
     spelled = {name.lower(): name for name in names}
