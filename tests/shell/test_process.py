@@ -73,6 +73,24 @@ def test_a_server_for_tls_alone_does_not_start(tmp_path: Path) -> None:
         asyncio.run(Server(config, LibraryLog("corral.server")).start())
 
 
+def test_settings_for_what_is_not_there_yet_are_warned_of(tmp_path: Path) -> None:
+    auth = "org.apache.zookeeper.server.auth."
+    settings = {
+        "dynamicConfigFile": "/etc/zoo.cfg.dynamic.100",
+        "authProvider.1": auth + "DigestAuthenticationProvider",
+        "authProvider.sasl": auth + "SASLAuthenticationProvider",
+    }
+    with Process("corral", tmp_path, **settings) as server:
+        assert server.stop() == 0
+    lines = server.log_text().splitlines()
+
+    warnings = [line.split("] ")[1] for line in lines if "[warning" in line]
+    assert warnings == [
+        "dynamicConfigFile is set, but this server stands alone and does not read it file=/etc/zoo.cfg.dynamic.100",
+        f"this server has no such authProvider key=authProvider.sasl value={auth}SASLAuthenticationProvider",
+    ]
+
+
 def test_a_full_disk_of_the_log_lines_keeps_no_session_alive_and_is_no_failure(tmp_path: Path) -> None:
     server = Process("corral", tmp_path, tickTime="50")
     server.start(before=["sh", "-c", 'exec "$@" 2>/dev/full', "sh"])

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from corral.server.admin.http import AdminServer
 
 
+PROVIDERS = ("DigestAuthenticationProvider", "EnsembleAuthenticationProvider", "IPAuthenticationProvider")
+"""The names of ZooKeeper's classes for the schemes that this server has."""
+
+
 class Server:
     """A standalone server that can be started and stopped.
 
@@ -152,6 +156,14 @@ class Server:
             self.log.warning("secureClientPort is set, but this server has no TLS yet: it does not listen there")
         if config.servers:
             self.log.warning("server.N lines are set, but this server stands alone", servers=len(config.servers))
+        if config.dynamic_config_file is not None:
+            self.log.warning(
+                "dynamicConfigFile is set, but this server stands alone and does not read it",
+                file=config.dynamic_config_file,
+            )
+        for name, java in config.auth_providers.items():
+            if java.rpartition(".")[2] not in PROVIDERS:
+                self.log.warning("this server has no such authProvider", key=f"authProvider.{name}", value=java)
 
     def _audit(self, line: str) -> None:
         """Write a line of the audit log, if there is one."""
