@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -34,7 +33,7 @@ def shell(commands: tuple[str, ...], is_json: bool, keep_going: bool, **given: A
 
             sys.exit(converse(connection, is_json))
         lines: Iterable[str] = commands or sys.stdin
-        sys.exit(asyncio.run(_run(connection, lines, is_json, is_terminal, keep_going)))
+        sys.exit(_run(connection, lines, is_json, is_terminal, keep_going))
     except CorralError as error:
         sys.exit(complain(error))
     except UnicodeDecodeError as error:
@@ -45,23 +44,30 @@ def shell(commands: tuple[str, ...], is_json: bool, keep_going: bool, **given: A
         exit_unread()
 
 
-async def _run(connection: Connection, lines: Iterable[str], is_json: bool, is_terminal: bool, keep_going: bool) -> int:
+def _run(connection: Connection, lines: Iterable[str], is_json: bool, is_terminal: bool, keep_going: bool) -> int:
+    """Run commands, one after the other. The session lives, and events are shown, while a script's next one is awaited.
+
+    Raises what connecting fails with.
+    """
     from corral.cli.shell.context import Context  # Here, so that --help need not wait for the client's imports.
     from corral.cli.shell.execute import execute
+    from corral.cli.shell.interactive import LoopThread
     from corral.cli.shell.session import Quit
 
     context = Context(connection, click.echo, is_json=is_json, is_terminal=is_terminal)
     status = 0
-    await context.connect()
+    loop = LoopThread()
     try:
+        loop.run(context.connect())
         for line in lines:
             # The first failure is what a script asks about.
-            ended = await execute(context, line)
+            ended = loop.run(execute(context, line))
             status = status or ended
             if status and not keep_going:
                 break
     except Quit:
         pass
     finally:
-        await context.close()
+        loop.run(context.close())
+        loop.stop()
     return status

@@ -65,16 +65,21 @@ async def _export(connection: Connection, path: str, output: str | None, with_ac
 @server_option
 def import_(path: str | None, source: str | None, existing: str, no_acl: bool, dry_run: bool, **given: Any) -> None:
     """Make the znodes that `corral export` wrote, at PATH, or where they were. Missing parents of PATH are made."""
-    _run(lambda: _import(connection_of(given), path, source, existing, not no_acl, dry_run))
+    try:
+        # All of it is read before anything is changed: a file that is damaged changes nothing.
+        lines = _lines(source)
+    except UsageError as error:
+        sys.exit(complain(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    _run(lambda: _import(connection_of(given), path, lines, existing, not no_acl, dry_run))
 
 
 async def _import(
-    connection: Connection, path: str | None, source: str | None, existing: str, with_acl: bool, is_dry: bool
+    connection: Connection, path: str | None, lines: list[str], existing: str, with_acl: bool, is_dry: bool
 ) -> None:
     from corral.cli import transfer
 
-    # All of it is read before anything is changed: a file that is damaged changes nothing.
-    lines = _lines(source)
     header = transfer.parse_header(lines[0]) if lines else transfer.parse_header("{}")
     nodes = list(transfer.parse_nodes(lines[1:]))
     root = header.root if path is None else path

@@ -40,7 +40,7 @@ async def _run(context: Context, line: str) -> None:
         perhaps = f"did you mean {near[0]}?" if near else "help shows all"
         raise UsageError(f"there is no command {name!r}; {perhaps}")
     args = parse(command.usage, words, command.flags, command.valued, command.least, command.most)
-    if command.is_endless or args.has("R"):
+    if command.is_endless or args.has("R") or args.options.get("f") == "-":
         await command.run(context, args)
     else:
         await context.bounded(command.run(context, args))

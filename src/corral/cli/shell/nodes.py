@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import contextlib
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -122,7 +125,7 @@ async def _stat(context: Context, args: Args) -> None:
 
 
 async def _set(context: Context, args: Args) -> None:
-    data = _data(args, 1)
+    data = await _data(args, 1)
     if data is None:
         raise UsageError(f"the data is missing; usage: {args.usage}")
     stat = await context.zk.set(args.at(0), data, args.number("v"))
@@ -142,7 +145,7 @@ async def _create(context: Context, args: Args) -> None:
     try:
         path, stat = await context.zk.create_and_stat(
             args.at(0),
-            _data(args, 1) or b"",
+            await _data(args, 1) or b"",
             acl=parse_acl(args.at(acl_at)) if args.at(acl_at) else None,
             ephemeral=args.has("e"),
             sequence=args.has("s"),
@@ -155,12 +158,12 @@ async def _create(context: Context, args: Args) -> None:
     context.emit(f"Created {path}", {"path": path, "stat": stat_json(stat)})
 
 
-def _data(args: Args, index: int) -> bytes | None:
+async def _data(args: Args, index: int) -> bytes | None:
     """Return the data that a command was given: a file's, or an argument's. Raises UsageError."""
     name = args.options.get("f")
     if name is not None:
         try:
-            return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+            return await _standard_input() if name == "-" else _file(name)
         except OSError as error:
             raise UsageError(f"cannot read {name}: {error.strerror}") from error
     if index >= len(args.values):
@@ -171,6 +174,37 @@ def _data(args: Args, index: int) -> bytes | None:
         return base64.b64decode(args.values[index], validate=True)
     except binascii.Error as error:
         raise UsageError(f"-b needs base64, not {args.values[index]!r}: {error}") from error
+
+
+def _file(name: str) -> bytes:
+    return Path(name).read_bytes()
+
+
+async def _standard_input() -> bytes:
+    """Read to its end, while the session lives on. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[bytes | OSError] = loop.create_future()
+
+    def settle(data: bytes | OSError) -> None:
+        if not found.done():
+            found.set_result(data)
+
+    def read() -> None:
+        data: bytes | OSError
+        try:
+            # Through a file of the thread's own: Python cannot close one at its end that a thread is reading.
+            with open(sys.stdin.fileno(), "rb", closefd=False) as file:
+                data = file.read()
+        except OSError as error:
+            data = error
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, data)
+
+    threading.Thread(target=read, daemon=True).start()
+    result = await found
+    if isinstance(result, OSError):
+        raise result
+    return result
 
 
 async def _delete(context: Context, args: Args) -> None:
