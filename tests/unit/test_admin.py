@@ -178,6 +178,8 @@ def test_the_server_answers_over_http() -> None:
                 await fetch(admin.port, "/commands/snapshot"),
                 await fetch(admin.port, "/commands/restore", "POST", Authorization="ip"),
                 await fetch(admin.port, "/commands"),
+                await fetch(admin.port, "/"),
+                await fetch(admin.port, "/nothing"),
             ]
             core.replica.is_serving = False
             found += [await fetch(admin.port, "/ready"), await fetch(admin.port, "/commands/ruok")]
@@ -185,7 +187,8 @@ def test_the_server_answers_over_http() -> None:
             await admin.stop()
         return found
 
-    health, ready, metrics, ruok, posted, unknown, trace, bare, restore, index, unready, idle = asyncio.run(scenario())
+    found = asyncio.run(scenario())
+    health, ready, metrics, ruok, posted, unknown, trace, bare, restore, index, first, nothing, unready, idle = found
 
     assert health == (200, '{"status": "alive"}')
     assert ready == (200, '{"ready": true}')
@@ -198,6 +201,8 @@ def test_the_server_answers_over_http() -> None:
     assert (bare[0], json.loads(bare[1])["error"]) == (401, "Auth info is missing for the command")
     assert (restore[0], json.loads(restore[1])["error"]) == (503, "Restore command is disabled")
     assert '<a href="/commands/ruok">ruok</a>\n<br/>\n' in index[1]
+    assert '<a href="/commands">/commands</a>' in first[1]
+    assert nothing[0] == 404
     assert unready == (503, '{"ready": false}')
     assert json.loads(idle[1])["error"] == "This ZooKeeper instance is not currently serving requests"
 
@@ -221,6 +226,7 @@ def test_a_taken_port_is_one_warning_and_no_admin_server() -> None:
     warnings = [(event, data) for level, event, data in core.log.lines if level == "warning"]
     assert [event for event, _ in warnings] == ["no admin server: cannot listen"]
     assert "in use" in warnings[0][1]["why"]
+    assert warnings[0][1]["key"] == "admin.serverPort"
 
 
 def test_an_admin_server_that_must_speak_tls_does_not_speak_without() -> None:

@@ -63,13 +63,16 @@ class AdminServer:
             if config.admin_force_https or config.admin_need_client_auth:
                 self._log.warning("no admin server: it is to speak TLS only, which this server cannot yet")
             else:
-                self.port = await self._listen(
-                    self._application(), config.admin_address, config.admin_port, "admin server"
-                )
+                app = self._application()
+                key = "admin.serverPort"
+                self.port = await self._listen(app, config.admin_address, config.admin_port, "admin server", key)
         if config.metrics_provider == "prometheus":
             app = web.Application()
             app.router.add_get("/metrics", self._serve_metrics)
-            self.metrics_port = await self._listen(app, config.metrics_http_host, config.metrics_http_port, "metrics")
+            key = "metricsProvider.httpPort"
+            self.metrics_port = await self._listen(
+                app, config.metrics_http_host, config.metrics_http_port, "metrics", key
+            )
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -77,7 +80,7 @@ class AdminServer:
             await runner.cleanup()
         self._runners = []
 
-    async def _listen(self, app: web.Application, host: str, port: int, what: str) -> int:
+    async def _listen(self, app: web.Application, host: str, port: int, what: str, key: str) -> int:
         keep_s = self._config.admin_idle_timeout_ms / 1000
         runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=keep_s, shutdown_timeout=1)
         await runner.setup()
@@ -85,7 +88,8 @@ class AdminServer:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             await runner.cleanup()
-            self._log.warning(f"no {what}: cannot listen", address=host, port=port, why=error.strerror or str(error))
+            why = error.strerror or str(error)
+            self._log.warning(f"no {what}: cannot listen", address=host, port=port, key=key, why=why)
             return 0
         self._runners.append(runner)
         bound: int = runner.addresses[0][1]
@@ -99,14 +103,23 @@ class AdminServer:
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get(self._url or "/", self._index)
         if self._url:
+            app.router.add_get("/", self._start)
             app.router.add_get(self._url + "/", self._index)
         app.router.add_get(self._url + "/{name}", self._command)
         app.router.add_post(self._url + "/{name}", self._command)
         app.router.add_route("TRACE", "/{path:.*}", self._forbidden)
+        # Without it, other paths would be refused for their method, as TRACE has a route for them.
+        app.router.add_get("/{path:.*}", self._not_found)
         return app
 
     async def _forbidden(self, request: web.Request) -> web.Response:
         return web.Response(status=403)
+
+    async def _not_found(self, request: web.Request) -> web.Response:
+        return web.Response(text="404: Not Found", status=404)
+
+    async def _start(self, request: web.Request) -> web.Response:
+        return web.Response(text=_links("/health", "/ready", "/metrics", self._url), content_type="text/html")
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -120,8 +133,7 @@ class AdminServer:
         return web.Response(body=self._metrics.text(), headers=content)
 
     async def _index(self, request: web.Request) -> web.Response:
-        names = sorted([*COMMANDS, *METHODS])
-        links = "".join(f'<a href="{self._url}/{name}">{name}</a>\n<br/>\n' for name in names)
+        links = _links(*sorted([*COMMANDS, *METHODS]), below=f"{self._url}/")
         return web.Response(text=links, content_type="text/html")
 
     async def _command(self, request: web.Request) -> web.StreamResponse:
@@ -203,6 +215,10 @@ class AdminServer:
     def _require_no_restore(self) -> None:
         if self._is_restoring:
             raise Refused(409, "A restore is under way")
+
+
+def _links(*names: str, below: str = "") -> str:
+    return "".join(f'<a href="{below}{name}">{name}</a>\n<br/>\n' for name in names)
 
 
 def _snapshot_headers(made: Snapshot) -> dict[str, str]:
