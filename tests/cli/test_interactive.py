@@ -68,6 +68,26 @@ class Terminal:
         os.close(self._fd)
 
 
+@pytest.mark.parametrize("program", [PLAIN, RICH])
+def test_ctrl_c_ends_the_wait_for_a_server_and_each_prompt_has_a_line_of_its_own(program: str, tmp_path: Path) -> None:
+    if program == RICH:
+        pytest.importorskip("prompt_toolkit")
+    terminal = Terminal(program, "127.0.0.1:1", tmp_path)
+    try:
+        terminal.expect("quit leaves.")
+        terminal.type("\x03")
+        terminal.expect("^C\r\n")
+        terminal.expect("(CLOSED) 0]")
+        terminal.type("\x03")
+        terminal.expect("\n")
+        terminal.expect("(CLOSED) 0]")
+        terminal.type("\x04")
+
+        assert terminal.process.wait(WAIT_S) == 0
+    finally:
+        terminal.end()
+
+
 @pytest.fixture(params=["plain", "toolkit"])
 def terminal(request: pytest.FixtureRequest, cli_server: Process, tmp_path: Path) -> Iterator[Terminal]:
     """Give a shell on a terminal, read in both ways."""

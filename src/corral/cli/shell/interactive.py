@@ -81,8 +81,10 @@ def converse(connection: Connection, is_json: bool) -> int:
         click.echo(f"Connecting to {connection.servers}; help shows the commands, quit leaves.")
         try:
             loop.run(context.connect())
-        except (CorralError, KeyboardInterrupt) as error:
+        except CorralError as error:
             complain(error)
+        except KeyboardInterrupt:
+            click.echo()
         _loop(reader, context, loop)
         loop.run(context.close())
     finally:
@@ -93,10 +95,17 @@ def converse(connection: Connection, is_json: bool) -> int:
 def _loop(reader: Reader, context: Context, loop: LoopThread) -> None:
     while True:
         try:
-            loop.run(execute(context, reader.read(loop.run(_prompt(context)))))
+            line = reader.read(loop.run(_prompt(context)))
         except KeyboardInterrupt:
             continue
-        except (EOFError, Quit):
+        except EOFError:
+            return
+        try:
+            loop.run(execute(context, line))
+        except KeyboardInterrupt:
+            # The terminal shows ^C and stays behind it.
+            click.echo()
+        except Quit:
             return
 
 
@@ -162,7 +171,12 @@ class PlainReader:
 
     def read(self, prompt: str) -> str:
         """Return the next line; keep it unless it is secret."""
-        line = input(prompt)
+        try:
+            line = input(prompt)
+        except (EOFError, KeyboardInterrupt):
+            # The cursor is behind the prompt still.
+            click.echo()
+            raise
         if self._readline is not None and line.strip() and not is_secret(line):
             self._readline.add_history(line)
             if self._history is not None:
