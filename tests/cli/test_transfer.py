@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,59 @@ def test_an_export_that_fails_leaves_the_old_file(corral: Corral, tmp_path: Path
 
     assert (done.stderr, done.exit_code) == ("corral: Node does not exist: /nope\n", 1)
     assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
+def test_an_export_to_a_pipe_leaves_the_pipe_and_a_link_leads_to_a_file(
+    corral: Corral, shell: Corral, path: str, tmp_path: Path
+) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("file")
+    shell(f"create {path} text")
+
+    # Open both ways, so that neither end waits for the other.
+    end = os.open(pipe, os.O_RDWR)
+    try:
+        piped = corral("export", path, "-o", str(pipe))
+        assert pipe.is_fifo()
+        read = os.read(end, 65536).decode()
+    finally:
+        os.close(end)
+    linked = corral("export", path, "-o", str(link))
+
+    assert (piped.exit_code, linked.exit_code) == (0, 0)
+    assert link.is_symlink()
+    assert read.splitlines()[1] == (tmp_path / "file").read_text().splitlines()[1]
+
+
+@pytest.mark.parametrize("program", ["export", "shell"])
+def test_what_cannot_be_written_is_one_sentence(cli_server: Process, shell: Corral, path: str, program: str) -> None:
+    shell(f"create {path} {'x' * 100_000}")
+    arguments = [path] if program == "export" else ["-c", f"get {path}"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "corral", program, *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"CORRAL_CONNECT": f"127.0.0.1:{cli_server.port}"}, timeout=60, check=False,
+        )  # fmt: skip
+
+    assert (done.stderr, done.returncode) == ("corral: cannot write standard output: No space left on device\n", 2)
+
+
+def test_a_directory_is_no_place_for_an_export(corral: Corral, shell: Corral, path: str, tmp_path: Path) -> None:
+    shell(f"create {path}")
+
+    done = corral("export", path, "-o", str(tmp_path))
+
+    assert (done.stderr, done.exit_code) == (f"corral: cannot write {tmp_path}: Is a directory\n", 2)
+
+
+def test_an_export_is_utf8_whatever_the_locale_is(cli_server: Process, shell: Corral, path: str) -> None:
+    shell(f"create {path} \N{LATIN SMALL LETTER U WITH DIAERESIS}")
+    env = os.environ | {"CORRAL_CONNECT": f"127.0.0.1:{cli_server.port}", "PYTHONIOENCODING": "latin-1"}
+
+    command = [sys.executable, "-m", "corral"]
+    out = subprocess.run([*command, "export", path], capture_output=True, env=env, timeout=60, check=True)
+    subprocess.run([*command, "import", f"{path}-copy"], input=out.stdout, env=env, timeout=60, check=True)
+
+    assert '"data": "\N{LATIN SMALL LETTER U WITH DIAERESIS}"' in out.stdout.decode()
+    assert shell(f"get {path}-copy").stdout == "\N{LATIN SMALL LETTER U WITH DIAERESIS}\n"

@@ -57,13 +57,21 @@ class Missing(CorralError):
 
 
 def exit_unread() -> NoReturn:
-    """End the process well: whoever read its results has enough of them.
+    """End the process well: whoever read its results has enough of them."""
+    _leave_unwritten()
+    sys.exit(0)
 
-    What is still buffered goes nowhere; written to the closed pipe at the end, it would make the exit code 120.
-    """
+
+def exit_unwritten(error: OSError) -> NoReturn:
+    """End the process where its results cannot be written, on a full disk for one."""
+    _leave_unwritten()
+    sys.exit(complain(UsageError(f"cannot write standard output: {error.strerror}")))
+
+
+def _leave_unwritten() -> None:
+    """Let go what is still buffered; written at the end once more, it would make the exit code 120."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-    sys.exit(0)
 
 
 def sentence_of(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import click
 
 from corral.base.errors import CorralError
 from corral.cli.connection import DEFAULT_SERVERS, SERVERS_VARIABLE, Connection, connection_of, connection_options
-from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread
+from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread, exit_unwritten
 
 
 @click.command()
@@ -42,6 +42,8 @@ def shell(commands: tuple[str, ...], is_json: bool, keep_going: bool, **given: A
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         exit_unread()
+    except OSError as error:
+        exit_unwritten(error)
 
 
 def _run(connection: Connection, lines: Iterable[str], is_json: bool, is_terminal: bool, keep_going: bool) -> int:

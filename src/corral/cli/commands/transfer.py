@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import click
 from corral.base.errors import CorralError
 from corral.base.paths import validate_path
 from corral.cli.connection import connection_of, server_option
-from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread, status_of
+from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread, exit_unwritten, status_of
 
 if TYPE_CHECKING:
     from corral.cli.connection import Connection
@@ -100,23 +101,40 @@ async def _import(
 
 def _lines(source: str | None) -> list[str]:
     try:
-        return (sys.stdin.read() if source in (None, "-") else Path(str(source)).read_text("utf-8")).split("\n")
+        # UTF-8 wherever it comes from, whatever the locale is.
+        data = sys.stdin.buffer.read() if source in (None, "-") else Path(str(source)).read_bytes()
+        return data.decode().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {source or 'standard input'}: {error}") from error
 
 
 @contextlib.contextmanager
 def _opened(output: str | None) -> Iterator[IO[str]]:
-    """Open where an export goes: a file appears under its name when it is whole."""
-    if output in (None, "-"):
+    """Open where an export goes: a file appears under its name when it is whole. Raises UsageError."""
+    if output is None or output == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         sys.stdout.flush()
         return
-    target = Path(str(output))
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        if os.path.exists(output) and not os.path.isfile(output):
+            # A device or a pipe is written to; a file put in its place would be its end.
+            with open(output, "w", encoding="utf-8") as file:
+                yield file
+        else:
+            with _replaced(Path(os.path.realpath(output))) as file:
+                yield file
     except OSError as error:
+        if error.errno is None:
+            # A timeout of the client's.
+            raise
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _replaced(target: Path) -> Iterator[IO[str]]:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with open(handle, "w", encoding="utf-8") as file:
             yield file
@@ -150,4 +168,6 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         exit_unread()
+    except OSError as error:
+        exit_unwritten(error)
     sys.exit(0)
