@@ -137,6 +137,28 @@ def test_what_cannot_be_run_asks_for_no_lock(corral: Corral, shell: Corral, path
     assert shell(f"ls {path}").stdout == "[]\n"
 
 
+def test_a_file_that_is_no_program_is_not_called_missing(corral: Corral, path: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+
+    done = corral("lock", path, "--", str(tmp_path / "text"))
+
+    assert (done.stderr, done.exit_code) == (f"corral: {tmp_path / 'text'} cannot be run\n", 126)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nope", "true"], "invalid path 'nope': it must start with /"),
+        (["--wiat", "3", "/path", "true"], "invalid path '--wiat': it must start with /"),
+        (["/\udcff", "true"], "invalid path '/\\\\xed\\\\xb3\\\\xbf': it is not UTF-8"),
+    ],
+)
+def test_a_wrong_path_is_one_sentence(corral: Corral, arguments: list[str], says: str) -> None:
+    done = corral("lock", *arguments)
+
+    assert (done.stderr, done.exit_code) == (f"corral: {says}\n", 125)
+
+
 def test_no_server_is_exit_code_125(corral: Corral, path: str) -> None:
     done = corral("lock", "--server", "127.0.0.1:1", "--timeout", "0.2", path, "--", "true")
 

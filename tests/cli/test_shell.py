@@ -72,7 +72,7 @@ def test_kinds_of_nodes_are_made(shell: Corral, path: str) -> None:
     [
         ("lss /", "there is no command 'lss'; did you mean ls?", 2),
         ("ls", "the command needs more; usage: ls [-s] [-w] [-R] path", 2),
-        ("ls nope", "invalid path b'nope': it must start with /\n", 2),
+        ("ls nope", "invalid path 'nope': it must start with /\n", 2),
         ("get /nope", "Node does not exist: /nope", 1),
         ("create / x", "Node already exists: /", 1),
         ("delete -v 9 {path}", "The version given is not the present one: {path}", 1),

@@ -121,7 +121,7 @@ def test_the_root_goes_out_without_the_servers_own_nodes(corral: Corral, shell: 
         (["what"], "line 1: it is no JSON: "),
         ([HEADER, "[]"], "line 2: it is no JSON object"),
         ([HEADER, '{"path": ""}'], "line 2: data is missing"),
-        ([HEADER, '{"path": "", "data": ""}', '{"path": "a", "data": ""}'], "line 3: invalid path b'a'"),
+        ([HEADER, '{"path": "", "data": ""}', '{"path": "a", "data": ""}'], "line 3: invalid path 'a'"),
         ([HEADER, '{"path": "", "data": 5}'], "line 2: a value is of a wrong type"),
         ([HEADER, '{"path": "", "data": "", "acl": ["x"]}'], "line 2: 'x' is no entry of an access list"),
         ([HEADER, '{"path": "", "data_base64": "?"}'], "line 2: "),

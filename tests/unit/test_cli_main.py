@@ -13,8 +13,9 @@ from corral.cli.main import main
 from corral.replica.config import Config
 
 
-def test_version_is_printed() -> None:
-    result = CliRunner().invoke(main, ["version"])
+@pytest.mark.parametrize("argument", ["version", "--version"])
+def test_version_is_printed(argument: str) -> None:
+    result = CliRunner().invoke(main, [argument])
 
     assert (result.exit_code, result.output) == (0, f"corral {__version__}\n")
 

@@ -48,7 +48,7 @@ def validate_path(path: bytes) -> None:
         return
     fault = _fault(path)
     if fault is not None:
-        raise BadArguments(f"invalid path {path!r}: {fault}")
+        raise BadArguments(f"invalid path {path.decode('utf-8', 'backslashreplace')!r}: {fault}")
 
 
 def _fault(path: bytes) -> str | None:

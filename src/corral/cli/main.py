@@ -35,6 +35,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="corral %(version)s")
 def main() -> None:
     """ZooKeeper in Python: a server that every ZooKeeper client can use, its clients' recipes, and a shell."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from corral.base.errors import CorralError
+from corral.base.paths import validate_path
 from corral.cli.connection import Connection, connection_of, server_option
 from corral.cli.failures import complain
 
@@ -59,11 +61,15 @@ def _run(
         async with await connection.open() as zk:
             return await hold.Holder(path, command, grace_s, say).run(zk, wait_s, again)
 
-    if shutil.which(command[0]) is None:
-        # Said before others are kept from the lock.
-        say(f"there is no command {command[0]}")
-        return hold.NOT_FOUND
     try:
+        validate_path(path.encode("utf-8", "surrogatepass"))
+        if shutil.which(command[0]) is None:
+            # Said before others are kept from the lock.
+            if os.path.exists(command[0]) and "/" in command[0]:
+                say(f"{command[0]} cannot be run")
+                return hold.NOT_EXECUTABLE
+            say(f"there is no command {command[0]}")
+            return hold.NOT_FOUND
         return asyncio.run(main())
     except CorralError as error:
         complain(error)

@@ -39,7 +39,7 @@ def export(path: str, output: str | None, no_acl: bool, **given: Any) -> None:
 async def _export(connection: Connection, path: str, output: str | None, with_acl: bool) -> None:
     from corral.cli import transfer
 
-    validate_path(path.encode())
+    validate_path(path.encode("utf-8", "surrogatepass"))
     skipped: list[str] = []
     async with await connection.open() as zk:
         total = await transfer.count_below(zk, path)
@@ -84,7 +84,7 @@ async def _import(
     header = transfer.parse_header(lines[0]) if lines else transfer.parse_header("{}")
     nodes = list(transfer.parse_nodes(lines[1:]))
     root = header.root if path is None else path
-    validate_path(root.encode())
+    validate_path(root.encode("utf-8", "surrogatepass"))
     async with await connection.open() as zk:
         if not is_dry and root.count("/") > 1:
             await zk.ensure_path(root[: root.rfind("/")])
