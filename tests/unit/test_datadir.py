@@ -138,6 +138,19 @@ def test_files_are_read_in_full(tmp_path: Path) -> None:
     directories.close()
 
 
+def test_a_file_that_cannot_be_looked_at_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """As one that was restored by another user, or a directory; root may read all but these."""
+    directories = opened(tmp_path)
+    os.mkdir(directories.snapshots.path("snapshot.7"))
+    os.symlink("gone", directories.logs.path("log.7"))
+
+    with pytest.raises(StorageError, match=r"cannot read .*snapshot\.7: Is a directory"):
+        directories.newest_snapshot()
+    directories.close()
+    with pytest.raises(StorageError, match=r"cannot read .*log\.7: No such file or directory"):
+        opened(tmp_path)
+
+
 def test_purge_deletes_what_no_kept_snapshot_needs(tmp_path: Path) -> None:
     directories = opened(tmp_path / "data", tmp_path / "logs")
     for name in ("snapshot.0", "snapshot.5", "snapshot.6", "snapshot.9"):

@@ -13,10 +13,10 @@ class Directory(Protocol):
         """Return the names in it, sorted."""
 
     def size(self, name: str) -> int:
-        """Return a file's size in bytes."""
+        """Return a file's size in bytes. Raises StorageError."""
 
     def ends(self, name: str) -> tuple[bytes, bytes]:
-        """Return up to 16 bytes of a file's beginning and of its end."""
+        """Return up to 16 bytes of a file's beginning and of its end. Raises StorageError."""
 
     def read(self, name: str) -> Iterator[bytes]:
         """Yield a file's bytes as they are on disk, in chunks of any size. Raises StorageError."""

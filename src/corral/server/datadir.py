@@ -48,15 +48,23 @@ class DataDirectory:
         return os.path.join(self.dir, name)
 
     def size(self, name: str) -> int:
-        """Return a file's size in bytes."""
-        return os.path.getsize(self.path(name))
+        """Return a file's size in bytes. Raises StorageError."""
+        path = self.path(name)
+        try:
+            return os.path.getsize(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def ends(self, name: str) -> tuple[bytes, bytes]:
-        """Return up to 16 bytes of a file's beginning and of its end."""
-        with open(self.path(name), "rb") as file:
-            first = file.read(16)
-            file.seek(max(0, self.size(name) - 16))
-            return first, file.read(16)
+        """Return up to 16 bytes of a file's beginning and of its end. Raises StorageError."""
+        path = self.path(name)
+        try:
+            with open(path, "rb") as file:
+                first = file.read(16)
+                file.seek(max(0, os.path.getsize(path) - 16))
+                return first, file.read(16)
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def used(self) -> int:
         """Return how many bytes the files of the directory have."""
@@ -85,7 +93,7 @@ class DataDirectory:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
         except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+            raise _unreadable(path, error) from error
 
     def tidy(self) -> list[str]:
         """Delete what a crash left and nobody can use; return the names.
@@ -157,6 +165,10 @@ class DataDirectories:
                     f"the {what} directory {directory.dir} has {len(found)} {prefix[:-1]} files, such as {found[0]}; "
                     "dataDir and dataLogDir may be mixed up, or dataLogDir was added later: then move the files"
                 )
+
+
+def _unreadable(path: str, error: OSError) -> StorageError:
+    return StorageError(f"cannot read {path}: {error.strerror}")
 
 
 def _lock(root: str, directory: str, patience_s: float) -> int:

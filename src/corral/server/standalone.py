@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from corral.base.errors import CorralError
+from corral.base.errors import CorralError, StorageError
 from corral.ops.registry import Registry
 from corral.replica.config import Config
 from corral.replica.fanout import Fanout
@@ -175,7 +175,7 @@ class Server:
         while True:
             try:
                 gone = await asyncio.to_thread(self._directories.purge, self.config.autopurge_snap_retain_count)
-            except OSError as error:
+            except (OSError, StorageError) as error:
                 self.log.error("purging old files failed", why=str(error))
             else:
                 if gone:
