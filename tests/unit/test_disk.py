@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import cast
+
 from tests.support.core import Core
 
 from corral.ops.registry import Registry
 from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.inputs import ChunkWritten, DiskFailed, SnapshotFailed, SnapshotWritten
 from corral.replica.replay import Replay
+from corral.replica.replica import CHUNKS_IN_FLIGHT_MAX, SNAPSHOT_NODES_MIN
+from corral.server.logdisk import Disk
+from corral.server.node import Node
+from corral.server.snapshotfile import SnapshotFile
 from corral.store.snapshot_read import read_snapshot
 from corral.tree.tree import Tree
 from corral.wire.client import GetDataResponse
@@ -69,6 +77,44 @@ def test_a_snapshot_keeps_up_with_many_writes_and_is_gentle_with_few() -> None:
         return chunk.data.count(b"/n")
 
     assert [piece_after(writes) for writes in (0, 1, 100, 1000)] == [128, 128, 600, 1536]
+
+
+class StuckFile:
+    """Takes a snapshot's pieces, and reports of none that it is written."""
+
+    def __init__(self) -> None:
+        self.chunks = 0
+
+    def begin(self, zxid: int) -> None:
+        """Take the first word of it."""
+
+    def chunk(self, data: bytes) -> None:
+        self.chunks += 1
+
+
+def test_a_server_does_not_spin_while_its_snapshot_waits_for_the_disk() -> None:
+    core = Core()
+    client = core.client()
+    for i in range((CHUNKS_IN_FLIGHT_MAX + 1) * SNAPSHOT_NODES_MIN):
+        client.create(b"/%d" % i)
+    file = StuckFile()
+
+    async def wait() -> float:
+        node = Node(core.replica, core.config, core.log)
+        node.snapshots = cast(SnapshotFile, file)
+        node.disk = cast(Disk, object())
+        core.replica.start_snapshot()
+        node.drain()
+        while file.chunks < CHUNKS_IN_FLIGHT_MAX:  # noqa: ASYNC110  # It takes a few turns.
+            await asyncio.sleep(0)
+        before = time.process_time()
+        await asyncio.sleep(0.4)
+        return time.process_time() - before
+
+    spent = asyncio.run(wait())
+
+    assert file.chunks == CHUNKS_IN_FLIGHT_MAX
+    assert spent < 0.2
 
 
 def test_the_log_is_rolled_and_a_snapshot_begun_after_enough_transactions() -> None:

@@ -441,6 +441,11 @@ class Replica:
         """Whether a snapshot is being made, or pieces of one are still to be written."""
         return self._snapshot is not None or self._chunks_in_flight > 0
 
+    @property
+    def is_snapshot_ahead(self) -> bool:
+        """Whether `snapshot_step` makes nothing until pieces have been written."""
+        return self._chunks_in_flight >= CHUNKS_IN_FLIGHT_MAX
+
     def start_snapshot(self) -> bool:
         """Begin a snapshot of the tree as it is, unless one is still being made."""
         if self._snapshot is not None:
@@ -465,7 +470,7 @@ class Replica:
         """
         if self._snapshot is None:
             return False
-        if self._chunks_in_flight >= CHUNKS_IN_FLIGHT_MAX:
+        if self.is_snapshot_ahead:
             return True
         txns = self.tree.zxid - self._snapshot_seen
         self._snapshot_seen = self.tree.zxid

@@ -169,7 +169,7 @@ class Node:
             self.loop.call_soon(self._snapshot_step)
 
     def _snapshot_step(self) -> None:
-        """Make a slice of the snapshot; pause after it only where clients are busy meanwhile."""
+        """Make a slice of the snapshot; pause after it where clients are busy meanwhile, or its disk is behind."""
         replica = self.replica
         more = replica.snapshot_step()
         self.drain()
@@ -179,7 +179,7 @@ class Node:
         seen = replica.metrics.bytes_received
         busy = seen != self._requests_seen
         self._requests_seen = seen
-        if busy:
+        if busy or replica.is_snapshot_ahead:
             self.loop.call_later(SNAPSHOT_PAUSE_S, self._snapshot_step)
         else:
             self.loop.call_soon(self._snapshot_step)
