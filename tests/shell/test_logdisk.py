@@ -108,6 +108,22 @@ def test_a_stop_lets_everything_be_written(tmp_path: Path) -> None:
     assert disk.zxids("log.1") == list(range(1, 200))
 
 
+def test_what_comes_after_a_stop_is_left_out(tmp_path: Path) -> None:
+    """As the write of a client whose connection is only about to end."""
+
+    async def scenario(disk: Disk) -> None:
+        disk.append(1, 1)
+        stopping = asyncio.create_task(disk.disk.stop(WAIT_S))
+        await asyncio.sleep(0)
+        disk.append(2, 2)
+        disk.disk.roll()
+        await stopping
+
+    disk = run(scenario, lambda: Disk(tmp_path))
+
+    assert disk.zxids("log.1") == [1]
+
+
 def test_a_full_disk_is_reported_once(tmp_path: Path) -> None:
     os.symlink("/dev/full", tmp_path / "log.1")
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from corral.server.standalone import Server
 from corral.wire import client as records
 from corral.wire import opcodes as op
 from corral.wire.data import OPEN_ACL
+from corral.wire.schema import encode
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -44,6 +46,23 @@ def _wait_until_it_listens(port: int) -> None:
             assert time.monotonic() < deadline
         else:
             return
+
+
+def test_a_stop_that_a_slow_disk_holds_up_ends_no_session(tmp_path: Path) -> None:
+    server = Process("corral", tmp_path, tickTime="100").start()
+    (writer,) = server.children()
+    client = WireClient(server.port, 200)
+    client.send_frame(struct.pack(">ii", 1, op.CREATE) + encode(records.CreateRequest(b"/a", b"", OPEN_ACL, 0)))
+    os.kill(writer, signal.SIGSTOP)
+
+    server.send_signal(signal.SIGTERM)
+    time.sleep(0.8)
+    os.kill(writer, signal.SIGCONT)
+
+    assert server.stop() == 0
+    client.close()
+    assert "expired" not in server.log_text()
+    assert "Traceback" not in server.log_text()
 
 
 def test_the_audit_log_has_a_file_of_its_own_where_one_is_named(tmp_path: Path) -> None:

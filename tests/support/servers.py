@@ -154,6 +154,12 @@ class Process:
         """Tell whether its process lives."""
         return self._process is not None and self._process.poll() is None
 
+    def children(self) -> list[int]:
+        """The processes that it has started."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def resident_bytes(self) -> int:
         """How much memory its process has now."""
         assert self._process is not None

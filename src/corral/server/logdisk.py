@@ -133,8 +133,8 @@ class LogDisk(asyncio.Protocol):
         await loop.create_unix_connection(lambda: self, sock=ours)
 
     def append(self, frames: list[bytes], first: int, last: int) -> None:
-        """Append frames with zxids `first` to `last`, and report when they are on disk."""
-        if self._has_failed:
+        """Append frames with zxids `first` to `last`, and report when they are on disk; nothing after `stop`."""
+        if self._has_failed or self._is_stopping:
             return
         data = b"".join(frames)
         self._waiting.append((last, self._clock()))
@@ -142,7 +142,7 @@ class LogDisk(asyncio.Protocol):
 
     def roll(self) -> None:
         """Let the next append start a new file."""
-        if not self._has_failed:
+        if not (self._has_failed or self._is_stopping):
             self._transport.write(TO_WRITER.pack(ROLLED, 0, 0, 0, 0))
 
     async def stop(self, patience_s: float = 30.0) -> None:

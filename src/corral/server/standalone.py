@@ -186,6 +186,8 @@ class Server:
         """Stop listening, close the connections, put on disk what is queued."""
         self._audit(stopped_line(server_user()))
         self.listener.close()
+        # No session expires because a slow disk holds up the stop.
+        self.node.replica.is_serving = False
         if self.admin is not None:
             await self.admin.stop()
         if self._purging is not None:
