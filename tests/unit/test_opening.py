@@ -61,6 +61,46 @@ def test_the_file_that_allows_an_empty_database_is_used_up_by_any_start(tmp_path
     assert not (tmp_path / "initialize").exists()
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files and directories that were put on disk, in order."""
+    names: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: names.append(Path(f"/proc/self/fd/{handle}").readlink().name))
+    return names
+
+
+@pytest.mark.parametrize(
+    ("force_sync", "expected"), [(True, ["log.1", "log.3", "version-2"]), (False, [])], ids=["forceSync", "without"]
+)
+def test_what_is_replayed_is_put_on_disk_before_anything_is_appended_behind_it(
+    tmp_path: Path, synced: list[str], force_sync: bool, expected: list[str]
+) -> None:
+    core = Core()
+    client = core.client()
+    for name in (b"/a", b"/b"):
+        client.create(name)
+    directories = DataDirectories(str(tmp_path), None)
+    opened(directories)
+    Path(directories.logs.path("log.1")).write_bytes(FILE_HEADER + b"".join(map(frame, core.entries[:2])))
+    Path(directories.logs.path("log.3")).write_bytes(FILE_HEADER + frame(core.entries[2]))
+    synced.clear()
+
+    tree = opened(directories, force_sync=force_sync)
+    directories.close()
+
+    assert b"/b" in tree.nodes
+    assert synced == expected
+
+
+def test_the_first_snapshots_name_is_on_disk_before_it_is_needed(tmp_path: Path, synced: list[str]) -> None:
+    directories = DataDirectories(str(tmp_path / "data"), str(tmp_path / "log"))
+
+    opened(directories)
+    directories.close()
+
+    assert synced == ["writing.snapshot.0", "version-2"]
+
+
 def test_a_log_without_a_snapshot_is_no_empty_database(tmp_path: Path) -> None:
     core = Core()
     core.client().create(b"/a")

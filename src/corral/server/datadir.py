@@ -85,6 +85,18 @@ class DataDirectory:
         """Put the names of the files on disk."""
         sync_directory(self.dir)
 
+    def sync_file(self, name: str) -> None:
+        """Put a file's bytes on disk. Raises StorageError."""
+        path = self.path(name)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise StorageError(f"cannot put {path} on disk: {error.strerror}") from error
+
     def read(self, name: str) -> Iterator[bytes]:
         """Yield a file's bytes in chunks. Raises StorageError."""
         path = self.path(name)

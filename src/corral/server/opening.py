@@ -11,9 +11,9 @@ from corral.base.ids import zxid_hex
 from corral.ops.registry import Registry
 from corral.replica.config import Config
 from corral.replica.replay import Replay
-from corral.server.datadir import DataDirectories
+from corral.server.datadir import DataDirectories, DataDirectory
 from corral.store.names import snapshot_name
-from corral.store.recovery import entries_from, load
+from corral.store.recovery import entries_from, load, logs_from
 from corral.store.snapshot_write import SnapshotWriter
 from corral.store.ttl353 import adopt_353_ttls
 from corral.tree.tree import Tree
@@ -58,6 +58,8 @@ def open_database(
     for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
         replay.apply(entry)
     replay.finish()
+    if replay.applied and config.force_sync:
+        _put_on_disk(directories.logs, loaded.zxid)
     may_be_empty = os.path.join(directories.logs.root, INITIALIZE)
     if ending is None:
         if not replay.applied and not config.db_autocreate and not os.path.exists(may_be_empty):
@@ -77,6 +79,19 @@ def open_database(
         seconds=round(time.monotonic() - started, 2),
     )
     return tree, replay.applied
+
+
+def _put_on_disk(logs: DataDirectory, after: int) -> None:
+    """Put on disk what was replayed. Raises StorageError.
+
+    1. a server and the process that writes its log are killed between a write and its fsync
+    2. the next server replays what was written, out of the system's memory
+    3. it appends to a file of its own, and syncs that
+    4. the power fails: the older file lacks its end, and what was acknowledged at 3 stands behind a hole
+    """
+    for name in logs_from(logs, after + 1):
+        logs.sync_file(name)
+    logs.sync()
 
 
 def _use_up(path: str) -> None:
@@ -108,5 +123,6 @@ def _write_first_snapshot(directories: DataDirectories, tree: Tree, config: Conf
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
+        directories.snapshots.sync()
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
