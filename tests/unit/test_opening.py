@@ -101,6 +101,32 @@ def test_the_first_snapshots_name_is_on_disk_before_it_is_needed(tmp_path: Path,
     assert synced == ["writing.snapshot.0", "version-2"]
 
 
+@pytest.mark.parametrize("replayed", [0, 1, 2])
+def test_a_snapshot_that_shows_more_than_its_log_has_is_said(tmp_path: Path, replayed: int) -> None:
+    core = Core()
+    client = core.client()
+    for number in range(1100):
+        client.create(b"/%d" % number)
+    writer, before = SnapshotWriter(core.tree), len(core.entries)
+    chunks = [writer.next_chunk(1)]
+    client.create(b"/a")
+    client.create(b"/b")
+    while chunk := writer.next_chunk(1000):
+        chunks.append(chunk)
+    directories = DataDirectories(str(tmp_path), None)
+    name = snapshot_name(writer.zxid)
+    Path(directories.snapshots.path(name)).write_bytes(b"".join(filter(None, chunks)))
+    entries = core.entries[before : before + replayed]
+    Path(directories.logs.path(log_name(writer.zxid + 1))).write_bytes(FILE_HEADER + b"".join(map(frame, entries)))
+    log = Recorder()
+
+    opened(directories, log)
+    directories.close()
+
+    said = [(values["file"], values["snapshot_until"]) for level, _, values in log.lines if level == "warning"]
+    assert said == ([] if replayed == 2 else [(directories.snapshots.path(name), f"0x{core.tree.zxid:x}")])
+
+
 def test_a_log_without_a_snapshot_is_no_empty_database(tmp_path: Path) -> None:
     core = Core()
     core.client().create(b"/a")

@@ -58,6 +58,12 @@ def open_database(
     for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
         replay.apply(entry)
     replay.finish()
+    if ending is not None and tree.zxid < (shown := max(ending.digest_zxid, ending.last_zxid or 0)):
+        log.warning(
+            "the log ends before the snapshot did: transactions are missing, and nodes show different moments",
+            file=directories.snapshots.path(loaded.name), log_until=zxid_hex(tree.zxid),
+            snapshot_until=zxid_hex(shown),
+        )  # fmt: skip
     if replay.applied and config.force_sync:
         _put_on_disk(directories.logs, loaded.zxid)
     may_be_empty = os.path.join(directories.logs.root, INITIALIZE)
