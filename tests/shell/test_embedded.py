@@ -15,6 +15,7 @@ import pytest
 from kazoo.client import KazooClient, KazooState
 from kazoo.handlers.threading import KazooTimeoutError
 from tests.support.servers import word
+from tests.support.wireclient import WireClient
 
 from corral.base.errors import CorralError
 from corral.testing import EmbeddedServer, FaultError
@@ -169,6 +170,23 @@ def test_a_restart_keeps_port_data_and_sessions() -> None:
         assert server.port == port
         assert session in server.session_ids()
         assert client.retry(client.get, "/kept")[0] == b"1"
+
+
+def test_a_session_from_before_a_reboot_is_not_given_to_another_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids begin with the time since the system's start, so the next start may come to the same ones."""
+    monkeypatch.setattr("corral.server.standalone.first_session_id", lambda server, now: server << 56 | 7 << 16)
+    with EmbeddedServer() as server:
+        old = WireClient(server.port)
+        server.restart()
+        new = WireClient(server.port)
+        again = WireClient(server.port, session=old.session, password=old.password)
+
+        ids = server.session_ids()
+        for client in (old, new, again):
+            client.close()
+
+    assert old.session == 1 << 56 | 7 << 16
+    assert ids == [old.session, old.session + 1]
 
 
 def test_a_fault_outlived_by_its_block_ends_quietly() -> None:

@@ -26,6 +26,7 @@ from corral.base.errors import StorageError
 from corral.base.paths import ROOT
 from corral.replica.replay import delete_orphans
 from corral.replica.replica import Replica
+from corral.replica.sessions import unused_session_id
 from corral.store.compression import GZIP, GZIP_MAGIC, SNAPPY, SNAPPY_MAGIC, unpacked
 from corral.store.snapshot_read import read_snapshot
 from corral.tree.digest import tree_digest
@@ -87,12 +88,9 @@ def successor(old: Replica, tree: Tree, now: int) -> Replica:
         tree.sessions.pop(session, None)
     tree.zxid = max(tree.zxid, old.agreement.proposed) + 1
     delete_orphans(tree)
-    # Ids of sessions have the server's own on top; those of the snapshot must not be given out again.
-    server = old.next_session >> 56
-    first = max([old.next_session, *(session + 1 for session in tree.sessions if session >> 56 == server)])
     new = Replica(
-        old.config, tree, old.fanout, old.metrics, old.access, old.registry, old.rolls, old.log, first, now,
-        old.wall_offset,
+        old.config, tree, old.fanout, old.metrics, old.access, old.registry, old.rolls, old.log,
+        unused_session_id(old.next_session, tree.sessions), now, old.wall_offset,
     )  # fmt: skip
     new.started = old.started
     new.pipeline.audit = old.pipeline.audit

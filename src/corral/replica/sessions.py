@@ -8,6 +8,7 @@ bucket of its new deadline, the others are expired. So opening, closing, touchin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from corral.base.ids import SessionId
@@ -34,6 +35,15 @@ def first_session_id(server: int, now_ms: int) -> SessionId:
     value = (now_ms << 24 & 0xFFFFFFFFFFFFFFFF) >> 8 | (server & 0xFF) << 56
     value = value if value < 1 << 63 else value - (1 << 64)
     return SessionId(value + 1 if value == -(1 << 63) else value)
+
+
+def unused_session_id(first: int, taken: Iterable[int]) -> int:
+    """Return `first`, or the id above the highest in `taken` that has the same server on top.
+
+    The time that ids begin with counts from the system's start: sessions from before it may be still ahead.
+    """
+    server = first >> 56
+    return max([first, *(session + 1 for session in taken if session >> 56 == server)])
 
 
 class Session:

@@ -18,7 +18,7 @@ from corral.replica.config import Config
 from corral.replica.fanout import Fanout
 from corral.replica.metrics import Metrics
 from corral.replica.replica import Replica
-from corral.replica.sessions import first_session_id
+from corral.replica.sessions import first_session_id, unused_session_id
 from corral.server.admin.words import Commands
 from corral.server.audit import server_user, started_line, stopped_line
 from corral.server.audittrail import AuditTrail
@@ -127,7 +127,8 @@ class Server:
         rolls = RollPolicy(config.snap_count, config.snap_size_limit_bytes, lambda n: rng.randrange(n) if n else 0)
         replica = Replica(
             config, tree, fanout, metrics, access, registry, rolls, log,
-            first_session_id(config.server_id or 1, now), now, int(time.time() * 1000) - now,
+            unused_session_id(first_session_id(config.server_id or 1, now), tree.sessions), now,
+            int(time.time() * 1000) - now,
         )  # fmt: skip
         replica.last_snapshot = self._directories.newest_snapshot()
         if config.audit_enable:
