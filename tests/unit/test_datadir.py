@@ -114,12 +114,14 @@ def test_what_a_crash_left_unfinished_is_deleted(tmp_path: Path) -> None:
     directory = tmp_path / "version-2"
     directory.mkdir()
     kept = {"log.1": FILE_HEADER, "snapshot.0": b"", "currentEpoch": b"1", "log": b"", "notes.txt": b""}
-    for name, data in {**kept, "writing.snapshot.5": b"half", "log.9": b"", "log.8": FILE_HEADER[:15]}.items():
+    kept["log.6"] = bytes(5000) + b"B"
+    gone = {"log.7": bytes(5 << 20), "log.8": FILE_HEADER[:15], "log.9": b"", "writing.snapshot.5": b"half"}
+    for name, data in {**kept, **gone}.items():
         (directory / name).write_bytes(data)
 
     directories = opened(tmp_path)
 
-    assert directories.tidied == ["log.8", "log.9", "writing.snapshot.5"]
+    assert directories.tidied == list(gone)
     assert set(os.listdir(directory)) == {*kept, LOCK_NAME}
     directories.close()
 

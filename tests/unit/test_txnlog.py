@@ -102,6 +102,33 @@ def test_an_entry_without_its_end_mark_is_torn_before_its_checksum_is_looked_at(
     assert reader.torn.offset == 16 + len(frame(entry(1)))
 
 
+@given(st.sets(st.integers(0, 30)), st.integers(1, 9000), st.integers(0, 9000), st.integers(1, 5000))
+def test_whatever_sectors_of_the_last_append_are_missing_what_was_synced_before_is_read(
+    missing: set[int], before: int, size: int, chunk: int
+) -> None:
+    """A power cut during an fsync leaves some of what it was to write, and zeros; an entry may be there by chance."""
+    synced = log(frame(entry(1, b"a" * before)))
+    data = bytearray(synced + frame(entry(2, b"b" * size)) + bytes(1000))
+    for sector in missing:
+        start = max(len(synced), 512 * sector)
+        stop = max(start, min(512 * (sector + 1), len(data)))
+        data[start:stop] = bytes(stop - start)
+
+    found = [zxid for zxid, _, _ in LogReader("log.1", chunked(bytes(data), chunk))]
+
+    assert found in ([1], [1, 2])
+
+
+@pytest.mark.parametrize("chunk", [100, 1 << 20])
+@pytest.mark.parametrize(("zeros", "behind"), [(1022, b""), (1023, frame(entry(3)))], ids=["no sector", "more behind"])
+def test_zeros_that_no_power_cut_explains_are_an_error(zeros: int, behind: bytes, chunk: int) -> None:
+    data = bytearray(log(frame(entry(2, b"b" * 3000)), behind))
+    data[1537 - 512 : 1537 - 512 + zeros] = bytes(zeros)
+
+    with pytest.raises(StorageError, match=r"log\.1: corrupt at offset 16"):
+        list(LogReader("log.1", chunked(bytes(data), chunk)))
+
+
 @given(st.integers(0, 31), st.integers(1, 255))
 def test_a_changed_byte_inside_an_entry_is_an_error(at: int, flip: int) -> None:
     damaged = bytearray(log(frame(entry(1)), frame(entry(2))))

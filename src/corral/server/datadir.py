@@ -111,15 +111,20 @@ class DataDirectory:
         """Delete what a crash left and nobody can use; return the names.
 
         These are unfinished files, and logs without a whole header: ZooKeeper does not start on an empty log that is
-        not the newest one.
+        not the newest one. A log is as long as it is extended to before its first bytes are on disk, so one of nothing
+        but zeros is such a log too.
         """
         gone = []
         for name in self.names():
-            is_unused_log = log_zxid(name) >= 0 and self.size(name) < HEADER_BYTES
-            if name.startswith(UNFINISHED) or is_unused_log:
+            if name.startswith(UNFINISHED) or (log_zxid(name) >= 0 and self._is_blank(name)):
                 self.remove(name)
                 gone.append(name)
         return gone
+
+    def _is_blank(self, name: str) -> bool:
+        if self.size(name) < HEADER_BYTES:
+            return True
+        return not any(self.ends(name)[0]) and all(chunk.count(0) == len(chunk) for chunk in self.read(name))
 
 
 class DataDirectories:

@@ -4,8 +4,9 @@
     entry   int64 Adler-32, int32 length, `length` bytes, 0x42
 
 The bytes of an entry are a TxnHeader, a body and maybe a digest; here they are opaque but for their zxid. A torn tail
-is what a crash leaves and ends the file; everything else that does not fit is damage and an error. A length is held
-against the file alone: a lowered `jute.maxbuffer` makes no log unreadable.
+is what a crash leaves and ends the file; everything else that does not fit is damage and an error. A disk writes the
+sectors of one append in any order, so a power cut may leave the end of a long last entry and zeros before it. A length
+is held against the file alone: a lowered `jute.maxbuffer` makes no log unreadable.
 Source: ZooKeeper FileTxnLog; reference "Transaction log" and "Torn and corrupt data".
 """
 
@@ -35,6 +36,8 @@ _END_CODE: Final = 0x42
 _ENTRY_AT: Final = 12
 _ZXID_AT: Final = 12
 _TXN_HEADER_BYTES: Final = 32
+_SECTOR_BYTES: Final = 512
+_NO_SECTOR: Final = bytes(_SECTOR_BYTES)
 
 
 @record
@@ -130,12 +133,35 @@ class LogReader:
                 return
             entry = data[at + _ENTRY_AT : stop]
             if adler32(entry) != crc:
-                raise self._corrupt(at, f"an entry's checksum is 0x{crc:x}, but its bytes give 0x{adler32(entry):x}")
+                damage = self._corrupt(at, f"an entry's checksum is 0x{crc:x}, but its bytes give 0x{adler32(entry):x}")
+                if self._lacks_sector(at, stop):
+                    self._tear(at, "a part of an entry was not written")
+                    if not self._is_whole(stop + 1):
+                        return
+                raise damage
             if length < _TXN_HEADER_BYTES:
                 raise self._corrupt(at, f"an entry of {length} bytes is too short for a transaction")
             yield _unpack_zxid(entry, _ZXID_AT)[0], entry, window.base + at
             at = stop + 1
             self.end = window.base + at
+
+    def _lacks_sector(self, at: int, stop: int) -> bool:
+        """Tell whether a whole sector of the window from `at` to `stop` is zeros."""
+        data = self._window.data
+        first = at + -(self._window.base + at) % _SECTOR_BYTES
+        last = stop - _SECTOR_BYTES
+        return any(data.startswith(_NO_SECTOR, sector) for sector in range(first, last + 1, _SECTOR_BYTES))
+
+    def _is_whole(self, at: int) -> bool:
+        """Tell whether a sound entry begins at `at`; the window moves there."""
+        window = self._window
+        if not window.move(at, _ENTRY_AT):
+            return False
+        crc, length = _unpack_head(window.data)
+        if length <= 0 or not window.move(0, _ENTRY_AT + length + 1):
+            return False
+        stop = _ENTRY_AT + int(length)
+        return window.data[stop] == _END_CODE and adler32(window.data[_ENTRY_AT:stop]) == int(crc)
 
     def _tear(self, at: int, why: str) -> None:
         self.torn = Torn(self.name, self._window.base + at, why)
