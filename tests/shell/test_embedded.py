@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.wireclient import WireClient
 
 from corral.base.errors import CorralError
 from corral.testing import EmbeddedServer, FaultError
+from corral.wire import opcodes as op
 
 WAIT_S = 20
 
@@ -144,6 +146,22 @@ def test_a_paused_server_takes_connections_and_answers_nothing() -> None:
             sock.settimeout(WAIT_S)
             assert sock.recv(4) == b"imok"
         assert ruok(server) == b"imok"
+
+
+def test_a_pause_of_the_server_costs_nobody_a_session_who_speaks_again() -> None:
+    with EmbeddedServer() as server:
+        speaks, silent = WireClient(server.port, 1000), WireClient(server.port, 1000)
+        with server.pause():
+            time.sleep(1.5)
+        assert server.session_ids() == [speaks.session, silent.session]
+
+        deadline = time.monotonic() + WAIT_S
+        while len(server.session_ids()) == 2:
+            assert time.monotonic() < deadline
+            assert speaks.call(op.PING, xid=op.XID_PING)[2] == 0
+        assert server.session_ids() == [speaks.session]
+        for client in (speaks, silent):
+            client.close()
 
 
 def test_refused_connections_do_not_disturb_those_that_are_there() -> None:

@@ -401,6 +401,11 @@ class Replica:
         self.reaper.step(now, wall)
         return len(expired) >= EXPIRED_PER_STEP or bool(self.fanout.waiting or self._gone)
 
+    def excuse(self, ms: int, now: int) -> None:
+        """Learn that nothing was read for `ms`: clients may have spoken meanwhile, so it counts for no session."""
+        self.log.warning("this server was held up for a while; no session expires for that", ms=ms)
+        self.tracker.excuse(ms, now)
+
     def expire(self, session_id: int, now: int) -> bool:
         """End a session as if its time were over; False if there is none of that id, or it is ending already."""
         session = self.tracker.sessions.get(session_id)

@@ -85,6 +85,11 @@ class SessionTracker:
         self._take(session)
         self._put(session)
 
+    def excuse(self, ms: int, now: int) -> None:
+        """Take `ms` out of the time that every session was silent."""
+        for session in self.sessions.values():
+            session.heard = min(session.heard + ms, now)
+
     def close(self, session: Session) -> None:
         """Stop tracking a session."""
         self.sessions.pop(session.id, None)

@@ -26,6 +26,8 @@ from corral.server.snapshotfile import SnapshotFile
 # While a snapshot is made, a slice each so many seconds; the share of the loop that it takes follows from it.
 SNAPSHOT_PAUSE_S = 0.001
 WORK_PAUSE_MAX_S = 0.1
+# A longer one between two calls of `work` is no pause but a stop: of the process, its machine, or its loop.
+STOP_MS_MIN = 500
 
 
 class Node:
@@ -52,6 +54,7 @@ class Node:
         self._is_snapshotting = False
         self._synced: list[int] = []
         self._requests_seen = 0
+        self._worked_at = self.now()
 
     @staticmethod
     def now() -> int:
@@ -71,6 +74,7 @@ class Node:
 
     def start(self) -> None:
         """Begin the background work."""
+        self._worked_at = self.now()
         self.loop.call_soon(self._work)
 
     # The turn.
@@ -154,6 +158,10 @@ class Node:
         self.replica.wall_offset = int(time.time() * 1000) - now
         for peer in self.stuffed:
             peer.look_at_progress(now)
+        stopped_ms = now - self._worked_at
+        self._worked_at = now
+        if stopped_ms > STOP_MS_MIN:
+            self.replica.excuse(stopped_ms - STOP_MS_MIN, now)
         more = self.replica.work(now)
         self.drain()
         if self.stopped.done():
