@@ -17,6 +17,7 @@ from corral.replica.metrics import Metrics
 from corral.server.datadir import DataDirectories
 from corral.server.opening import open_database
 from corral.store.names import log_name, snapshot_name
+from corral.store.recovery import load
 from corral.store.snapshot_write import SnapshotWriter
 from corral.store.txnlog import FILE_HEADER, frame
 from corral.tree.access import Access
@@ -192,6 +193,24 @@ def test_ttl_nodes_of_353_are_kept_with_their_time_where_that_is_asked_for(of_35
     assert [(level, data.get("nodes")) for level, event, data in log.lines if "taken over" in event] == [("info", 2)]
     assert [event for level, event, _ in log.lines if level == "error"] == []
     assert tree.digest.value == tree_digest(tree.nodes)
+
+
+@pytest.mark.parametrize("is_emulated", [True, False])
+def test_what_no_transaction_says_is_in_a_snapshot_before_there_are_more(
+    of_353: DataDirectories, is_emulated: bool
+) -> None:
+    """Else the nodes are back at the next start, and what was made in their place meanwhile is lost."""
+    settings = {"emulate_353_ttl_nodes": is_emulated, "extended_types_enabled": True}
+    first = opened(of_353, **settings)
+    log = Recorder()
+
+    sink = Fanout(Access([], False), Metrics())
+    loaded = load(of_353.snapshots, of_353.logs, lambda: Tree(sink), False, log.warning)
+
+    owners = {path: node.owner for path, node in loaded.tree.nodes.items()}
+    assert owners == {path: node.owner for path, node in first.nodes.items()}
+    assert b"/dead" not in owners
+    assert log.lines == []
 
 
 @pytest.mark.parametrize(

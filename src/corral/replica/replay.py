@@ -83,8 +83,11 @@ class Replay:
             if version == DIGEST_VERSION and expected != to_int64(tree.digest.value):
                 self._tell(zxid, expected)
 
-    def finish(self) -> None:
+    def finish(self) -> int:
         """End the replay: the digest is counted again from here, ephemerals without a session are deleted.
+
+        Returns how many of these there were. No transaction deletes them, so nothing may be appended before a snapshot
+        without them is on disk: with the next start they would be back, and in the way of what was made in their place.
 
         A digest that has differed is that of the nodes again: it may have come with a snapshot that showed half a
         transaction, and what is written from now on must not carry the difference on.
@@ -93,7 +96,7 @@ class Replay:
             self._leave_fuzzy()
         if self._has_differed:
             self._tree.count_digest()
-        delete_orphans(self._tree)
+        return delete_orphans(self._tree)
 
     def _leave_fuzzy(self) -> None:
         tree = self._tree
@@ -111,9 +114,12 @@ class Replay:
             self._on_mismatch(zxid, expected, to_int64(self._tree.digest.value))
 
 
-def delete_orphans(tree: Tree) -> None:
-    """Delete the ephemerals whose session is not there."""
+def delete_orphans(tree: Tree) -> int:
+    """Delete the ephemerals whose session is not there; return how many."""
+    deleted = 0
     for session in list(tree.ephemerals):
         if session not in tree.sessions:
             for path in tree.ephemerals_of(session):
                 apply_delete(tree, tree.zxid, path)
+                deleted += 1
+    return deleted

@@ -49,6 +49,7 @@ def open_database(
         else:
             fuzzy_until, fuzzy_digest = ending.digest_zxid, ending.digest
     on_mismatch = _mismatch(log)
+    adopted = 0
     if config.emulate_353_ttl_nodes and config.extended_types_enabled and (adopted := adopt_353_ttls(tree)):
         log.info("nodes with a time to live taken over from ZooKeeper 3.5.3", nodes=adopted)
         # The owners are part of the digest, so what the files say of it cannot be compared any more.
@@ -57,7 +58,9 @@ def open_database(
     replay = Replay(tree, registry, fuzzy_until, fuzzy_digest, on_mismatch)
     for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
         replay.apply(entry)
-    replay.finish()
+    orphans = replay.finish()
+    if orphans:
+        log.warning("ephemeral nodes of sessions that are gone were deleted", nodes=orphans)
     if ending is not None and tree.zxid < (shown := max(ending.digest_zxid, ending.last_zxid or 0)):
         log.warning(
             "the log ends before the snapshot did: transactions are missing, and nodes show different moments",
@@ -73,7 +76,9 @@ def open_database(
                 f"{directories.snapshots.dir} has no database, and db.autocreate is false: restore the data, or make a "
                 f"file {may_be_empty} to start with an empty database once"
             )
-        _write_first_snapshot(directories, tree, config)
+    if ending is None or adopted or orphans:
+        # What no transaction says must be in a snapshot before there are any more of them.
+        _write_snapshot(directories, tree, config)
     _use_up(may_be_empty)
     log.info(
         "database loaded",
@@ -117,8 +122,8 @@ def _mismatch(log: Any) -> Any:
     return report
 
 
-def _write_first_snapshot(directories: DataDirectories, tree: Tree, config: Config) -> None:
-    """Write the snapshot that a fresh database starts from, before anything is served."""
+def _write_snapshot(directories: DataDirectories, tree: Tree, config: Config) -> None:
+    """Write a snapshot that the next start begins with, before anything is served. Raises StorageError."""
     writer = SnapshotWriter(tree, config.digest_enabled, config.serialize_last_processed_zxid_enabled)
     path = directories.snapshots.path(snapshot_name(tree.zxid))
     temporary = directories.snapshots.path("writing." + snapshot_name(tree.zxid))
