@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -78,6 +79,17 @@ def test_a_stop_leaves_no_thread_descriptor_or_file() -> None:
     assert held() == before
     assert not Path(server.data_dir).exists()
     assert not server.is_running
+
+
+def test_a_stop_waits_for_no_connection_that_comes_meanwhile() -> None:
+    """They wait in the system while the server is paused, and are accepted in the turn in which it stops."""
+    with EmbeddedServer() as server:
+        server.pause()
+        raws = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+
+    for raw in raws:
+        with raw, contextlib.suppress(ConnectionResetError):
+            assert raw.recv(1) == b""
 
 
 def test_a_server_serves_an_async_test_too() -> None:

@@ -73,6 +73,11 @@ class Listener:
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
 
+    async def settled(self) -> None:
+        """Wait, once it is closed, until nothing is being accepted any more."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _accept(self) -> None:
         for _ in range(ACCEPTED_PER_TURN):
             try:
@@ -90,9 +95,13 @@ class Listener:
 
     async def _serve(self, sock: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: Peer(self._node), sock)
+            transport, _ = await self._loop.connect_accepted_socket(lambda: Peer(self._node), sock)
         except OSError:
             sock.close()
+        else:
+            if not self.is_open:
+                # It came too late: whoever closed the listener knew nothing of it.
+                transport.abort()
 
     def _pause(self, error: OSError) -> None:
         """Out of descriptors: wait a little instead of spinning."""

@@ -187,6 +187,7 @@ class Server:
         """Stop listening, close the connections, put on disk what is queued."""
         self._audit(stopped_line(server_user()))
         self.listener.close()
+        await self.listener.settled()
         # No session expires because a slow disk holds up the stop.
         self.node.replica.is_serving = False
         if self.admin is not None:
