@@ -33,7 +33,8 @@ STOP_MS_MIN = 500
 class Node:
     """The shell around one replica.
 
-    commands: what answers four-letter words, if anything does. stuffed: peers that do not take their replies.
+    commands: what answers four-letter words, if anything does. stuffed: peers whose clients do not take what they were
+    sent.
     """
 
     def __init__(self, replica: Replica, config: Config, log: Any) -> None:
@@ -156,7 +157,7 @@ class Node:
     def _work(self) -> None:
         now = self.now()
         self.replica.wall_offset = int(time.time() * 1000) - now
-        for peer in self.stuffed:
+        for peer in tuple(self.stuffed):
             peer.look_at_progress(now)
         stopped_ms = now - self._worked_at
         self._worked_at = now

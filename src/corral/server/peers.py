@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A client that does not read its replies is paused at the first figure; the second one is the configured limit.
 PAUSE_AT = 1 << 20
+# How long a connection that ends waits for a client that takes nothing of what is left for it.
+LINGER_MS = 10_000
 _unpack_int = struct.Struct("=i").unpack
 
 
@@ -28,11 +30,11 @@ class Peer(asyncio.Protocol):
     """One accepted socket.
 
     Reading stops while the core has a backlog or is throttled, or while the client does not take its replies; a
-    client whose unread replies outgrow the limit is cut off. unsent: bytes that a stuffed one had not taken when it was
-    last looked at.
+    client whose unread replies outgrow the limit is cut off. unsent: bytes that a client which is looked at had not
+    taken the last time. taken_at: when it took some, in ms.
     """
 
-    __slots__ = ("conn", "first", "is_paused", "is_resuming", "is_stuffed", "node", "transport", "unsent")
+    __slots__ = ("conn", "first", "is_paused", "is_resuming", "is_stuffed", "node", "taken_at", "transport", "unsent")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -43,6 +45,7 @@ class Peer(asyncio.Protocol):
         self.is_stuffed = False
         self.is_resuming = False
         self.unsent = 0
+        self.taken_at = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the core to take the connection."""
@@ -103,7 +106,7 @@ class Peer(asyncio.Protocol):
                 # Its session is gone or has moved: what it has not taken by now need not wait for it.
                 transport.abort()
             else:
-                transport.close()
+                self.close()
             return
         if not (conn.is_unread or conn.backlog or self.is_stuffed or self.is_paused):
             return
@@ -133,22 +136,41 @@ class Peer(asyncio.Protocol):
         """Take no more requests from a client that does not take its replies."""
         self.is_stuffed = True
         if self.conn is not None:
-            self.unsent = self._count_unsent()
-            self.node.stuffed[self] = None
+            self._look_from_now_on()
             self._pause_or_resume(self.conn)
 
     def resume_writing(self) -> None:
         """Go on."""
         self.is_stuffed = False
-        self.node.stuffed.pop(self, None)
+        if not self.transport.is_closing():
+            self.node.stuffed.pop(self, None)
         if self.conn is not None and not self.conn.is_closing:
             self.obey(self.conn)
 
+    def close(self) -> None:
+        """End the connection once everything is sent, or the client takes nothing more of it."""
+        self.transport.close()
+        if self.conn is not None and self.transport.get_write_buffer_size():
+            self._look_from_now_on()
+
+    def _look_from_now_on(self) -> None:
+        if self not in self.node.stuffed:
+            self.node.stuffed[self] = None
+            self.unsent = self._count_unsent()
+            self.taken_at = self.node.now()
+
     def look_at_progress(self, now: int) -> None:
-        """Count a stuffed client as heard of that has taken some of its replies: its pings are not read meanwhile."""
+        """Count a client as heard of that has taken some of its replies: its pings are not read meanwhile.
+
+        One that has taken nothing for too long keeps no connection that is to end.
+        """
         unsent = self._count_unsent()
-        if unsent < self.unsent and self.conn is not None and self.conn.session is not None:
-            self.conn.session.heard = now
+        if unsent < self.unsent:
+            self.taken_at = now
+            if self.conn is not None and self.conn.session is not None:
+                self.conn.session.heard = now
+        elif self.transport.is_closing() and now - self.taken_at > LINGER_MS:
+            self.transport.abort()
         self.unsent = unsent
 
     def _count_unsent(self) -> int:
@@ -163,7 +185,7 @@ class Peer(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Have the connection closed soon, not at once: thousands may end in this turn."""
-        self.node.closings.add(self.transport)
+        self.node.closings.add(self)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -192,7 +214,7 @@ class Peer(asyncio.Protocol):
         assert self.conn is not None
         self.conn.is_closing = True
         self.transport.write(answer)
-        self.transport.close()
+        self.close()
         return False
 
     def _take_first(self, conn: Connection, data: bytes) -> None:
