@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 import threading
@@ -15,6 +14,7 @@ import pytest
 
 import corral
 from corral.base.errors import BadArguments, Outcome
+from corral.base.spin import Spin
 from corral.client import shared
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.portal import Portal
@@ -264,7 +264,7 @@ def test_what_is_asked_after_a_pause_beyond_the_timeout_is_not_sent(
         clock = transport.clock
         monkeypatch.setattr(transport, "clock", lambda: clock() + 5000)
         # Nobody waits for an answer to what was not sent.
-        monkeypatch.setattr(transport, "_wait", pytest.fail)
+        monkeypatch.setattr(Spin, "finds", pytest.fail)
 
         with pytest.raises(SessionLost):
             zk.get("/a")
@@ -295,11 +295,11 @@ def test_a_signal_in_the_wait_leaves_the_connection_usable(reads: Reads, monkeyp
     with scripted(lambda peer, xid: peer.sendall(data_reply(xid, b"%d" % xid))) as hosts, corral.Client(hosts) as zk:
         settle(zk)
 
-        def interrupted(transport: shared.SharedTransport, poll: select.poll) -> None:
+        def interrupted(spin: Spin) -> bool:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(shared.SharedTransport, "_wait", interrupted)
+            patch.setattr(Spin, "finds", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 zk.get("/a")
         assert zk.get("/a")[0] == b"2"

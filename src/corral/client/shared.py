@@ -14,11 +14,11 @@ import os
 import select
 import struct
 import threading
-import time
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Final
 
+from corral.base.spin import Spin
 from corral.client.aio import AsyncClient
 from corral.client.effects import Call, complete
 from corral.client.portal import Direct
@@ -33,7 +33,7 @@ REQUEST_BYTES_MAX: Final = 4096
 PATIENCE_MS: Final = 20
 """How long a caller waits at the socket; what takes longer comes over the loop."""
 SPIN_NS: Final = 200_000
-SPIN_PAUSE_MAX: Final = 1023
+"""How long it looks for the answer before that."""
 CROWD: Final = 1000
 """How many requests go over the loop once two callers have met."""
 
@@ -84,10 +84,9 @@ class SharedTransport(Transport):
         self._thread = get_ident()
         self._fd = -1
         self._gate: select.epoll | None = None
-        self._poll: select.poll
+        self._spin: Spin
         self._is_shut = False
         self._crowd = 0
-        self._spin_pause = self._spins_left_out = 0
         self._asking: Any = None
 
     # On the loop.
@@ -111,8 +110,7 @@ class SharedTransport(Transport):
         with self._lock:
             self._fd = self._transport.get_extra_info("socket").fileno()
             self._is_shut = False
-            self._poll = select.poll()
-            self._poll.register(self._fd, select.POLLIN)
+            self._spin = Spin(self._fd, SPIN_NS)
             self._gate = select.epoll()
             self._gate.register(self._fd, select.EPOLLIN)
             self._loop.add_reader(self._gate.fileno(), self._readable, link)
@@ -227,7 +225,7 @@ class SharedTransport(Transport):
                     self._loop.call_soon_threadsafe(self._settle)
                     if not data:
                         return True
-                poll = self._poll
+                spin = self._spin
                 gate.modify(self._fd, 0)
                 self._is_shut = True
                 if not self._write(link, data):
@@ -236,7 +234,8 @@ class SharedTransport(Transport):
                 self._asking = None
                 lock.release()
             try:
-                self._wait(poll)
+                if not spin.finds():
+                    spin.poll(PATIENCE_MS)
             finally:
                 with lock:
                     self._answer(link, xid, box)
@@ -258,24 +257,6 @@ class SharedTransport(Transport):
             pass
         if link is not None:
             self._loop.call_soon_threadsafe(self._break, link, None)
-
-    def _wait(self, poll: select.poll) -> None:
-        """Wait until there is something to read, but not for long.
-
-        To be woken takes longer than a server near by takes to answer, so a caller looks again and again at first: as
-        long as that finds answers. Where it does not, as with a server further away, it is tried ever less often.
-        """
-        if self._spins_left_out:
-            self._spins_left_out -= 1
-        else:
-            until = time.monotonic_ns() + SPIN_NS
-            while time.monotonic_ns() < until:
-                if poll.poll(0):
-                    self._spin_pause = 0
-                    return
-            self._spin_pause = min(2 * self._spin_pause + 1, SPIN_PAUSE_MAX)
-            self._spins_left_out = self._spin_pause
-        poll.poll(PATIENCE_MS)
 
     def _write(self, link: Link, data: bytes) -> bool:
         """Write a request whole; tell whether that went well."""

@@ -97,6 +97,7 @@ class Config:
     flush_delay_ms: int = 0
     max_write_queue_poll_time_ms: int = -1  # -1: a third of flush_delay_ms.
     max_batch_size: int = 1000
+    txnlog_spin_us: int = 500
     digest_enabled: bool = True
     serialize_last_processed_zxid_enabled: bool = True
     close_session_txn_enabled: bool = True

@@ -130,6 +130,12 @@ FILES = (
         "Wait so long for the next write within flushDelay; -1: a third of it.",
     ),
     Key("maxBatchSize", "max_batch_size", COUNT, "Sync after so many writes at the latest; 0: when none is waiting."),
+    Key(
+        "corral.txnlog.spin",
+        "txnlog_spin_us",
+        integer(0, 10_000, unit="µs"),
+        "Look so long for the next write before the log's process sleeps; 0: never.",
+    ),
     Key("digest.enabled", "digest_enabled", TRUTH, "Keep a digest of the whole tree, to find differing replicas."),
     Key(
         "serializeLastProcessedZxid.enabled",

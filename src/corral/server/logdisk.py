@@ -23,7 +23,7 @@ from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRI
 
 @dataclass(frozen=True)
 class LogSettings:
-    """How the log is written; see `LogWriter` for the meaning of each."""
+    """How the log is written; see `LogWriter` for the meaning of each, and `SocketSource` for that of the last."""
 
     directory: str
     pre_alloc_bytes: int = 64 << 20
@@ -32,6 +32,7 @@ class LogSettings:
     flush_delay_ms: int = 0
     poll_ms: int = 0
     batch_max: int = 1000
+    spin_us: int = 0
 
 
 class Disk(Protocol):

@@ -22,6 +22,7 @@ from select import select
 from socket import MSG_DONTWAIT
 from typing import Final
 
+from corral.base.spin import Spin
 from corral.server.logwriter import END, ROLL, Batch, Item, LogWriter
 
 TO_WRITER: Final = struct.Struct(">BqqII")
@@ -39,14 +40,18 @@ _FEW_BYTES: Final = 4096
 
 
 class SocketSource:
-    """The items that arrive on a socket, as a queue. Appends that came together are one, up to `count_max` of them."""
+    """The items that arrive on a socket, as a queue. Appends that came together are one, up to `count_max` of them.
 
-    def __init__(self, sock: socket.socket, count_max: int) -> None:
+    spin_us: how long it is looked for the next item before the process sleeps; see `Spin`.
+    """
+
+    def __init__(self, sock: socket.socket, count_max: int, spin_us: int = 0) -> None:
         self._sock = sock
         self._count_max = count_max
         self._rest = bytearray()
         self._items: deque[Item] = deque()
         self._has_taken_all = False
+        self._spin = Spin(sock.fileno(), spin_us * 1000)
 
     def empty(self) -> bool:
         """Tell whether nothing waits, for all that is known: to ask would take longer than a batch in between saves."""
@@ -55,8 +60,11 @@ class SocketSource:
     def get(self, block: bool = True, timeout: float | None = None) -> Item:
         """Return the next item. Raises queue.Empty after `timeout` seconds, or at once without `block`."""
         while not self._items:
-            if timeout is not None and not select([self._sock], [], [], timeout)[0]:
-                raise Empty
+            if timeout is not None:
+                if not select([self._sock], [], [], timeout)[0]:
+                    raise Empty
+            elif block:
+                self._spin.finds()
             try:
                 data = self._sock.recv(_READ_BYTES, 0 if block else MSG_DONTWAIT)
             except BlockingIOError:
@@ -112,6 +120,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     sock = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
+    spin_us = settings.pop("spin_us")
 
     def tell(last: int, size: int, took_us: int, kind: int = SYNCED, text: bytes = b"") -> None:
         try:
@@ -125,7 +134,7 @@ def main() -> None:
         tell(0, len(text), 0, FAILED, text)
 
     LogWriter(
-        source=SocketSource(sock, settings["batch_max"]),
+        source=SocketSource(sock, settings["batch_max"], spin_us),
         on_synced=tell,
         on_failed=failed,
         **settings,

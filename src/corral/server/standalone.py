@@ -137,6 +137,7 @@ class Server:
         settings = LogSettings(
             self._directories.logs.dir, config.pre_alloc_bytes, config.txn_log_size_limit_bytes, config.force_sync,
             config.flush_delay_ms, config.write_queue_poll_ms, config.max_batch_size,
+            config.txnlog_spin_us,
         )  # fmt: skip
         node.disk = self._make_disk(
             settings, node.on_synced, node.on_disk_failed, log, config.fsync_warning_threshold_ms,
