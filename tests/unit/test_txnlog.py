@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from zlib import adler32
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corral.base.errors import StorageError
@@ -103,6 +103,7 @@ def test_an_entry_without_its_end_mark_is_torn_before_its_checksum_is_looked_at(
 
 
 @given(st.sets(st.integers(0, 30)), st.integers(1, 9000), st.integers(0, 9000), st.integers(1, 5000))
+@example(missing={0}, before=440, size=0, chunk=1)
 def test_whatever_sectors_of_the_last_append_are_missing_what_was_synced_before_is_read(
     missing: set[int], before: int, size: int, chunk: int
 ) -> None:

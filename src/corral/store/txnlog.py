@@ -146,9 +146,14 @@ class LogReader:
             self.end = window.base + at
 
     def _lacks_sector(self, at: int, stop: int) -> bool:
-        """Tell whether a whole sector of the window from `at` to `stop` is zeros."""
+        """Tell whether the entry of the window from `at` to `stop` has nothing but zeros in a sector.
+
+        In its first one as well, if the checksum begins there: of that the first half is zeros anyway, the rest never.
+        """
         data = self._window.data
         first = at + -(self._window.base + at) % _SECTOR_BYTES
+        if at + 4 < first < stop and not any(data[at:first]):
+            return True
         last = stop - _SECTOR_BYTES
         return any(data.startswith(_NO_SECTOR, sector) for sector in range(first, last + 1, _SECTOR_BYTES))
 
