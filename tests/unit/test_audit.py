@@ -223,3 +223,16 @@ def test_a_line_is_written_when_the_write_is_on_disk_and_not_before() -> None:
 
     assert written == ["me operation=delete znode=/a result=failure"]
     assert audited.take() == ["me operation=delete znode=/b result=failure"]
+
+
+def test_what_cannot_be_read_from_a_closing_session_is_answered_and_not_noted() -> None:
+    audited = Audited(auto=False)
+    audited.core.sync()
+    audited.client.frames()
+
+    audited.client.send(opcodes.CLOSE_SESSION)
+    audited.client.send(opcodes.CREATE, b"\0\0")
+    audited.core.sync()
+
+    assert [(reply.xid, reply.err) for reply in audited.client.replies()] == [(1, 0), (2, -112)]
+    assert audited.take() == []

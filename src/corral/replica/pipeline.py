@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from corral.base.errors import InvalidAcl, MarshallingError, NoAuth, SessionExpired, ZooKeeperError
+from corral.base.errors import InvalidAcl, MarshallingError, NoAuth, SessionExpired, WireError, ZooKeeperError
 from corral.ops.base import Options, Preparing, WriteOp
 from corral.ops.registry import Registry
 from corral.quorum.solo import Solo
@@ -257,8 +257,13 @@ class Pipeline:
         )
         self.outstanding.append(made)
         if self.audit is not None:
+            try:
+                request = op.decode(buf, at, end)[0]
+            except (WireError, struct.error):
+                # Nobody has looked at what a closing session asks for. It is refused, and there is nothing to note.
+                return made
             record = None if err else self._registry.decode_txn(txn, body, 0)[0]
-            self.audit.prepared(made, op.code, op.decode(buf, at, end)[0], record, cx.identities)
+            self.audit.prepared(made, op.code, request, record, cx.identities)
         return made
 
     def _too_many(self, paths: list[bytes]) -> list[list[bytes]]:
