@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -148,6 +150,38 @@ def test_a_snapshot_without_a_root_is_refused() -> None:
 
     with pytest.raises(StorageError, match="no root"):
         examined(core, b"".join(iter(lambda: writer.next_chunk(10), None)))
+
+
+def node(path: bytes, owner: int = 0, zxid: int = 1) -> bytes:
+    """Write a node as it stands in a snapshot."""
+    stat = struct.pack(">qqqqqiiiqq", -1, zxid, zxid, 0, 0, 0, 0, 0, owner, zxid)
+    return len(path).to_bytes(4, "big") + path + bytes(4) + stat
+
+
+def snapshot_with(*nodes: bytes) -> bytes:
+    """Make a snapshot, without a digest, of these nodes."""
+    data = b"ZKSN" + struct.pack(">iqii", 2, -1, 0, 0) + b"".join(nodes) + b"\0\0\0\1/"
+    return data + zlib.adler32(data).to_bytes(8, "big") + b"\0\0\0\1/"
+
+
+ZOOKEEPER_NODE = node(b"/zookeeper")
+NOT_SERVABLE = {
+    "twice": (node(b""), ZOOKEEPER_NODE, node(b"/a"), node(b"/a/b"), node(b"/a")),
+    "no /zookeeper": (node(b""), node(b"/a")),
+    r"an ephemeral that cannot be one: b'/a'": (node(b""), ZOOKEEPER_NODE, node(b"/a", owner=5), node(b"/a/b")),
+    r"an ephemeral that cannot be one: b'/zookeeper'": (node(b""), node(b"/zookeeper", owner=5)),
+    "0x7fffffffffffffff, which no other could follow": (node(b""), node(b"/zookeeper", zxid=(1 << 63) - 1)),
+}
+
+
+@pytest.mark.parametrize("why", NOT_SERVABLE)
+def test_what_could_not_be_served_is_refused(why: str) -> None:
+    with pytest.raises(StorageError, match=why):
+        examined(Core(), snapshot_with(*NOT_SERVABLE[why]))
+
+
+def test_a_snapshot_of_few_nodes_is_a_tree() -> None:
+    assert list(examined(Core(), snapshot_with(node(b""), ZOOKEEPER_NODE)).nodes) == [b"/", b"/zookeeper"]
 
 
 # The old replica comes to rest.

@@ -23,7 +23,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from corral.base.errors import StorageError
-from corral.base.paths import ROOT
+from corral.base.ids import zxid_hex
+from corral.base.paths import ROOT, SYSTEM_PATHS, ZOOKEEPER
 from corral.replica.replay import delete_orphans
 from corral.replica.replica import Replica
 from corral.replica.sessions import unused_session_id
@@ -34,6 +35,8 @@ from corral.tree.node import mzxid_of, pzxid_of
 from corral.tree.tree import Tree
 
 NAME = "the snapshot"
+ZXID_MAX = (1 << 63) - (1 << 40)
+"""Above this there is too little room for what follows; no server gets there by itself."""
 
 
 def examine(chunks: Iterable[bytes], tree: Tree, bytes_max: int, may_be_mixed: bool) -> None:
@@ -49,6 +52,7 @@ def examine(chunks: Iterable[bytes], tree: Tree, bytes_max: int, may_be_mixed: b
     if ROOT not in tree.nodes:
         raise StorageError(f"{NAME} has no root")
     tree.load_index()
+    _check_shape(tree)
     tree.count_digest()
     found = tree_digest(tree.nodes) if ending.has_digest else 0
     if not may_be_mixed and (ending.unlisted or (ending.has_digest and found != ending.digest)):
@@ -59,6 +63,20 @@ def examine(chunks: Iterable[bytes], tree: Tree, bytes_max: int, may_be_mixed: b
         )
     seen = max(max(mzxid_of(node.body), pzxid_of(node.body)) for node in tree.nodes.values())
     tree.zxid = max(seen, ending.last_zxid or 0, ending.digest_zxid)
+    if tree.zxid > ZXID_MAX:
+        raise StorageError(f"{NAME} is of zxid {zxid_hex(tree.zxid)}, which no other could follow for long")
+
+
+def _check_shape(tree: Tree) -> None:
+    """Refuse what no server writes, and none could serve. Raises StorageError."""
+    if ZOOKEEPER not in tree.nodes:
+        raise StorageError(f"{NAME} has no /zookeeper")
+    if sum(len(node.children) for node in tree.nodes.values()) != len(tree.nodes) - 1:
+        raise StorageError(f"{NAME} has a node twice")
+    for paths in tree.ephemerals.values():
+        for path in paths:
+            if tree.nodes[path].children or path in SYSTEM_PATHS:
+                raise StorageError(f"{NAME} has an ephemeral that cannot be one: {path!r}")
 
 
 def _bounded(chunks: Iterable[bytes], bytes_max: int) -> Iterator[bytes]:
