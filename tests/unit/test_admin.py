@@ -207,6 +207,22 @@ def test_the_server_answers_over_http() -> None:
     assert json.loads(idle[1])["error"] == "This ZooKeeper instance is not currently serving requests"
 
 
+def test_another_path_is_not_found_and_another_method_not_allowed() -> None:
+    core = Core(admin_port=0)
+    node: Any = FakeNode(core)
+
+    async def scenario() -> list[int]:
+        admin = AdminServer(node, core.config, core.log)
+        await admin.start()
+        asked = [("/", "GET"), ("/commands/ruok/", "GET"), ("/commands/ruok", "PUT"), ("/", "TRACE")]
+        try:
+            return [(await fetch(admin.port, path, method))[0] for path, method in asked]
+        finally:
+            await admin.stop()
+
+    assert asyncio.run(scenario()) == [404, 404, 405, 403]
+
+
 def test_a_taken_port_is_one_warning_and_no_admin_server() -> None:
     core = Core(admin_port=0)
     node: Any = FakeNode(core)

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from corral.base.ids import zxid_hex
 from corral.server.admin.answers import ALIASES, ALWAYS, COMMANDS
@@ -97,7 +98,7 @@ class AdminServer:
         return bound
 
     def _application(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[_refuse_trace])
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._serve_metrics)
@@ -107,16 +108,7 @@ class AdminServer:
             app.router.add_get(self._url + "/", self._index)
         app.router.add_get(self._url + "/{name}", self._command)
         app.router.add_post(self._url + "/{name}", self._command)
-        app.router.add_route("TRACE", "/{path:.*}", self._forbidden)
-        # Without it, other paths would be refused for their method, as TRACE has a route for them.
-        app.router.add_get("/{path:.*}", self._not_found)
         return app
-
-    async def _forbidden(self, request: web.Request) -> web.Response:
-        return web.Response(status=403)
-
-    async def _not_found(self, request: web.Request) -> web.Response:
-        return web.Response(text="404: Not Found", status=404)
 
     async def _start(self, request: web.Request) -> web.Response:
         return web.Response(text=_links("/health", "/ready", "/metrics", self._url), content_type="text/html")
@@ -219,6 +211,12 @@ class AdminServer:
 
 def _links(*names: str, below: str = "") -> str:
     return "".join(f'<a href="{below}{name}">{name}</a>\n<br/>\n' for name in names)
+
+
+@web.middleware
+async def _refuse_trace(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse TRACE everywhere: what it sends back may hold credentials."""
+    return web.Response(status=403) if request.method == "TRACE" else await handler(request)
 
 
 def _snapshot_headers(made: Snapshot) -> dict[str, str]:
