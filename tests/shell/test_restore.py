@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -32,9 +33,9 @@ class Admin:
         self.server = Process("corral", directory, **{**given, **keys})
         self.dir = directory / "data" / "version-2"
 
-    def ask(self, name: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def ask(self, name: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Send a command, a POST with a body; return the status and the answer."""
-        request = urllib.request.Request(self.url + name, body, {"Authorization": "ip"})
+        request = urllib.request.Request(self.url + name, body, {"Authorization": "ip", **headers})
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return int(answer.status), bytes(answer.read())
@@ -137,6 +138,23 @@ def test_a_bad_snapshot_changes_nothing_and_says_why(admin: Admin) -> None:
 
     assert (get(client, b"/a"), get(client, b"/late"), get(client, b"/lock")) == (b"new", b"", b"")
     client.close()
+
+
+def test_a_body_that_is_not_encoded_as_it_says_is_refused(admin: Admin) -> None:
+    status, answer = admin.ask("restore", b"ZKSN", **{"Content-Encoding": "gzip"})
+
+    assert status == 400
+    assert "the request's body cannot be read" in json.loads(answer)["error"]
+
+
+def test_who_asks_for_a_snapshot_and_goes_leaves_no_trace(admin: Admin) -> None:
+    host, port = admin.url.split("/")[2].split(":")
+    with socket.create_connection((host, int(port))) as sock:
+        sock.sendall(b"GET /commands/snapshot HTTP/1.1\r\nHost: x\r\nAuthorization: ip\r\n\r\n")
+
+    admin.snapshot()
+
+    assert "Traceback" not in admin.server.log_text()
 
 
 def test_a_snapshot_that_cannot_be_written_gives_the_old_database_back(admin: Admin) -> None:

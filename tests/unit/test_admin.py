@@ -18,6 +18,7 @@ from corral.server.admin.http import AdminServer, reply
 from corral.server.admin.prometheus import Exposition
 from corral.server.admin.restricted import METHODS, RateLimit, Refused, authorize, check_snapshot, shed
 from corral.server.admin.status import Status
+from corral.server.providers.digest import digest_identity
 from corral.wire import client as records
 from corral.wire import opcodes
 from corral.wire.data import ACL
@@ -279,6 +280,16 @@ def test_any_identity_will_do_while_the_root_is_open() -> None:
 
     authorize(node, "digest bob:secret", "127.0.0.1")
     authorize(node, "ip", "127.0.0.1")
+
+
+def test_credentials_are_bytes() -> None:
+    core = Core(super_digest=digest_identity(b"super:\xff"))
+    node: Any = FakeNode(core)
+    core.client().call(opcodes.SET_ACL, records.SetAclRequest(b"/", [ACL(31, "ip", "1.2.3.4")], -1))
+
+    authorize(node, "digest super:\udcff", "127.0.0.1")
+    with pytest.raises(Refused, match="Not authorized"):
+        authorize(node, "digest super:\udcfe", "127.0.0.1")
 
 
 def test_all_five_rights_on_the_root_are_needed() -> None:

@@ -195,10 +195,12 @@ class AdminServer:
             async with self._one_at_a_time:
                 body = request.content.iter_chunked(CHUNK_BYTES)
                 zxid = await restore(self._node, request.content_length, body, may_be_mixed)
-        except Exception:
+        except Exception as error:
             metrics.count("restore_error_count")
             # Who was refused may try again at once: nothing was replaced.
             self._restores.give_back()
+            if isinstance(error, web.RequestPayloadError):
+                raise Refused(400, f"Nothing was restored: the request's body cannot be read: {error}") from error
             raise
         finally:
             self._is_restoring = False
@@ -234,6 +236,9 @@ async def _stream(request: web.Request, made: Snapshot) -> web.StreamResponse:
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             await response.write(chunk)
         await response.write_eof()
+    except ConnectionError:
+        # Who asked is gone.
+        pass
     finally:
         file.close()
     return response

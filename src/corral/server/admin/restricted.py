@@ -42,7 +42,8 @@ def authorize(node: Node, header: str | None, address: str) -> None:
     if provider is None:
         raise Refused(401, "Not authenticated")
     try:
-        identities = list(provider.authenticate(credentials.encode(), address))
+        # A header comes decoded, with what is no UTF-8 as surrogates; what is asked for is the bytes.
+        identities = list(provider.authenticate(credentials.encode(errors="surrogateescape"), address))
     except AuthRefused:
         identities = []
     if not identities:
