@@ -140,7 +140,7 @@ def test_new_and_renewed_sessions_take_of_one_bucket_which_time_refills() -> Non
         early = core.dial()
         assert early.connect(*request) is None
         assert early.conn.is_closing
-    assert core.metrics.counters["connection_drop_count"] == 2
+    assert core.metrics.counters["connection_rejected"] == 2
 
     core.work(99)
     assert core.dial().connect(*again) is None
@@ -154,7 +154,7 @@ def test_the_bucket_may_be_switched_off() -> None:
     core = Core(connection_throttle_tokens=0)
 
     assert all(core.dial().connect() is not None for _ in range(100))
-    assert "connection_drop_count" not in core.metrics.counters
+    assert "connection_rejected" not in core.metrics.counters
 
 
 def test_connections_of_one_address_are_limited() -> None:

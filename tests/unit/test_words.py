@@ -376,3 +376,15 @@ def test_a_hello_and_its_answer_are_packets_too(core: Core) -> None:
     client.create(b"/a")
 
     assert (core.metrics.packets_received, core.metrics.packets_sent) == (2, 2)
+
+
+def test_a_connection_is_a_request_once_it_asks_for_a_session_and_dropped_if_it_goes_of_itself(core: Core) -> None:
+    core.dial().close()
+    core.client().close()
+    polite = core.client()
+    polite.call(opcodes.CLOSE_SESSION)
+    polite.close()
+
+    values = monitored(commands(core))
+
+    assert (values["zk_connection_request_count"], values["zk_connection_drop_count"]) == ("2", "2")

@@ -665,6 +665,9 @@ class Connection:
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        if not self.is_closing:
+            # The client has gone of itself, as it does when it has waited too long for this server.
+            self.replica.metrics.count("connection_drop_count")
         if self.session is not None and self.session.conn is self:
             self.session.conn = None
         self.replica.forget(self)

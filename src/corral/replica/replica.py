@@ -146,7 +146,6 @@ class Replica:
 
     def accept(self, address: str, port: int, now: int) -> Connection | None:
         """Take a new connection, or refuse it (None) for the limits on their number."""
-        self.metrics.count("connection_request_count")
         count = self.by_address.get(address, 0)
         limit, total = self.config.max_client_cnxns, self.config.max_cnxns
         if (limit and count >= limit) or (total and len(self.connections) >= total):
@@ -197,9 +196,10 @@ class Replica:
             conn.end()
             return
         if not self._admission.take(now):
-            self.metrics.count("connection_drop_count")
+            self.metrics.count("connection_rejected")
             conn.end()
             return
+        self.metrics.count("connection_request_count")
         if request.last_zxid_seen > self.tree.zxid:
             self.log.warning(
                 "connection closed: the client has seen a later zxid than this server has; it must try another server",
