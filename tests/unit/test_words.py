@@ -378,6 +378,15 @@ def test_a_hello_and_its_answer_are_packets_too(core: Core) -> None:
     assert (core.metrics.packets_received, core.metrics.packets_sent) == (2, 2)
 
 
+def test_a_word_and_its_answer_are_packets(core: Core) -> None:
+    words = commands(core)
+
+    ask(words, "ruok")
+    words.answer(b"\xff\xf4\xff\xfd", None)
+
+    assert (core.metrics.packets_received, core.metrics.packets_sent, core.metrics.bytes_received) == (2, 1, 8)
+
+
 def test_a_connection_is_a_request_once_it_asks_for_a_session_and_dropped_if_it_goes_of_itself(core: Core) -> None:
     core.dial().close()
     core.client().close()

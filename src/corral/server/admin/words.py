@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests"
 TELNET_CLOSE: Final = b"\xff\xf4\xff\xfd"
 STMK: Final = b"stmk"
+WORD_BYTES: Final = 4
 STMK_BYTES: Final = 12
 """The word and the new mask behind it."""
 
@@ -45,6 +46,12 @@ class Commands:
 
     def answer(self, first: bytes, conn: Connection | None) -> bytes | None:
         """Return the whole answer; None while more bytes are needed. conn: the one that asks, if it is known."""
+        answer = self._answer(first, conn)
+        if answer:
+            self.status.replica.metrics.other_sent += 1
+        return answer
+
+    def _answer(self, first: bytes, conn: Connection | None) -> bytes | None:
         word = first[:4]
         name = "telnet close" if word == TELNET_CLOSE else word.decode()
         is_allowed = self._is_open or name in self._allowed
@@ -64,8 +71,10 @@ class Commands:
         return FORMS[word](self.status, conn).encode()
 
     def _count(self, conn: Connection | None) -> None:
-        """Count the word as a packet, as ZooKeeper does."""
-        self.status.replica.metrics.other_received += 1
+        """Count the word as a packet, as ZooKeeper does, and like its answer."""
+        metrics = self.status.replica.metrics
+        metrics.other_received += 1
+        metrics.bytes_received += WORD_BYTES
         if conn is not None:
             conn.received += 1
 
