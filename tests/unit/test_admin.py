@@ -183,13 +183,18 @@ def test_the_server_answers_over_http() -> None:
                 await fetch(admin.port, "/nothing"),
             ]
             core.replica.is_serving = False
-            found += [await fetch(admin.port, "/ready"), await fetch(admin.port, "/commands/ruok")]
+            found += [
+                await fetch(admin.port, "/ready"),
+                await fetch(admin.port, "/commands/ruok"),
+                await fetch(admin.port, "/commands/snapshot", Authorization="ip"),
+            ]
         finally:
             await admin.stop()
         return found
 
     found = asyncio.run(scenario())
-    health, ready, metrics, ruok, posted, unknown, trace, bare, restore, index, first, nothing, unready, idle = found
+    health, ready, metrics, ruok, posted, unknown, trace, bare, restore, index, first, nothing, *rest = found
+    unready, idle, no_snapshot = rest
 
     assert health == (200, '{"status": "alive"}')
     assert ready == (200, '{"ready": true}')
@@ -206,6 +211,7 @@ def test_the_server_answers_over_http() -> None:
     assert nothing[0] == 404
     assert unready == (503, '{"ready": false}')
     assert json.loads(idle[1])["error"] == "This ZooKeeper instance is not currently serving requests"
+    assert (idle[0], no_snapshot[0]) == (200, 503)
 
 
 def test_another_path_is_not_found_and_another_method_not_allowed() -> None:

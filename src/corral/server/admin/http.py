@@ -138,7 +138,8 @@ class AdminServer:
         if request.method not in (wanted, "HEAD"):
             return reply(name, {}, f"{name} is not a {request.method} command", 500)
         if not self._status.is_serving and name not in ALWAYS:
-            return reply(name, {}, NOT_SERVING)
+            # Nobody is to take this answer for a snapshot, or for a restore that is done.
+            return reply(name, {}, NOT_SERVING, 503 if name in METHODS else 200)
         if answer is not None:
             data = answer(self._status, request.query)
             return reply(name, data, data.get("error"))
