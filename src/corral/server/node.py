@@ -181,9 +181,10 @@ class Node:
         """Make a slice of the snapshot; pause after it where clients are busy meanwhile, or its disk is behind."""
         replica = self.replica
         more = replica.snapshot_step()
+        # Before what the turn has produced is dealt with: the next snapshot may be due in it.
+        self._is_snapshotting = more
         self.drain()
         if not more:
-            self._is_snapshotting = False
             return
         seen = replica.metrics.bytes_received
         busy = seen != self._requests_seen

@@ -1,0 +1,69 @@
+"""A node's turns, with its disks in the test's hands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.core import Core
+
+from corral.server.node import Node
+from corral.wire.client import CreateRequest
+from corral.wire.data import OPEN_ACL
+from corral.wire.opcodes import CREATE
+from corral.wire.schema import encode
+
+
+class Snapshots:
+    """Takes snapshots and keeps none. on_chunk: called at each chunk with the number of those before it."""
+
+    def __init__(self, on_chunk: Callable[[int], None]) -> None:
+        self.chunks = self.begun = self.ended = 0
+        self._on_chunk = on_chunk
+
+    def begin(self, zxid: int) -> None:
+        self.begun += 1
+
+    def chunk(self, data: bytes) -> None:
+        self._on_chunk(self.chunks)
+        self.chunks += 1
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+class Log:
+    """Takes the log and keeps nothing."""
+
+    def append(self, frames: list[bytes], first: int, last: int) -> None:
+        pass
+
+    def roll(self) -> None:
+        pass
+
+
+def test_a_snapshot_that_is_due_in_the_turn_that_ends_another_is_made_too() -> None:
+    core = Core(auto=False, snap_count=4)
+    client = core.client()
+    core.sync()
+
+    def write(chunks: int) -> None:
+        # After the last chunk, so that the log is to be rolled when the snapshot is found to have come to its end.
+        if chunks == 1:
+            for path in (b"/a", b"/b", b"/c"):
+                client.send(CREATE, encode(CreateRequest(path, b"", OPEN_ACL, 0)))
+
+    async def scenario() -> Snapshots:
+        node = Node(core.replica, core.config, core.log)
+        snapshots: Any = Snapshots(write)
+        disk: Any = Log()
+        node.disk, node.snapshots = disk, snapshots
+        core.replica.start_snapshot()
+        node.drain()
+        await asyncio.sleep(0.1)
+        return snapshots
+
+    made = asyncio.run(scenario())
+
+    assert (made.begun, made.ended) == (2, 2)
