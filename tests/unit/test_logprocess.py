@@ -71,3 +71,12 @@ def test_appends_that_came_together_are_one_up_to_a_count() -> None:
         assert source.get(block=False) == Batch(b"three", 1, 3, 3)
         assert source.get(block=False) is ROLL
         assert source.empty()
+
+
+def test_without_a_count_all_that_came_together_are_one() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        source = SocketSource(theirs, 0)
+        ours.sendall(append(1, b"one") + append(2, b"two") + append(3, b"three"))
+
+        assert source.get() == Batch(b"onetwothree", 3, 1, 3)

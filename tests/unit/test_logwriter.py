@@ -166,8 +166,11 @@ def test_everything_queued_during_an_fsync_shares_the_next_one(
     assert syncs.sizes == [16 + len(framed(1)), 16 + 49 * len(framed(1))]
 
 
-def test_a_batch_has_its_limit(directory: DataDirectory, start: Start, syncs: Syncs) -> None:
-    disk = start(Disk(directory, batch_max=10, sync=syncs))
+@pytest.mark.parametrize(("batch_max", "reported"), [(10, [1, 11, 21, 26]), (0, [1, 26])])
+def test_a_batch_has_its_limit_if_there_is_one(
+    directory: DataDirectory, start: Start, syncs: Syncs, batch_max: int, reported: list[int]
+) -> None:
+    disk = start(Disk(directory, batch_max=batch_max, sync=syncs))
     syncs.go_on.clear()
     disk.append(1, 1)
     assert syncs.began.wait(WAIT_S)
@@ -176,7 +179,7 @@ def test_a_batch_has_its_limit(directory: DataDirectory, start: Start, syncs: Sy
         disk.append(zxid, zxid)
     syncs.go_on.set()
 
-    assert [disk.report() for _ in range(4)] == [1, 11, 21, 26]
+    assert [disk.report() for _ in reported] == reported
     assert disk.zxids("log.1") == list(range(1, 27))
 
 

@@ -40,14 +40,15 @@ _FEW_BYTES: Final = 4096
 
 
 class SocketSource:
-    """The items that arrive on a socket, as a queue. Appends that came together are one, up to `count_max` of them.
+    """The items that arrive on a socket, as a queue. Appends that came together are one.
 
-    spin_us: how long it is looked for the next item before the process sleeps; see `Spin`.
+    count_max: of how many transactions, about; 0 or less for any number. spin_us: how long it is looked for the next
+    item before the process sleeps; see `Spin`.
     """
 
     def __init__(self, sock: socket.socket, count_max: int, spin_us: int = 0) -> None:
         self._sock = sock
-        self._count_max = count_max
+        self._count_max = count_max if count_max > 0 else sys.maxsize
         self._rest = bytearray()
         self._items: deque[Item] = deque()
         self._has_taken_all = False

@@ -8,6 +8,7 @@ again could acknowledge what is not there.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from queue import Empty
@@ -61,8 +62,8 @@ class LogWriter:
     directory: of the files. pre_alloc_bytes: by how much a file is extended ahead of what is written; 0 or less for
     not at all. size_limit: of a file, in bytes, after which the next append starts a new one; 0 or less for none.
     force_sync: whether there are any fsyncs. flush_delay_ms: how long appends are collected, at most, before they are
-    written; poll_ms: and how long without another one. batch_max: how many transactions are written at once, about.
-    sync, clock: how a file is put on disk, and the monotonic seconds.
+    written; poll_ms: and how long without another one. batch_max: how many transactions are written at once, about;
+    0 or less for all that wait. sync, clock: how a file is put on disk, and the monotonic seconds.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class LogWriter:
         self._force_sync = force_sync
         self._flush_delay_s = flush_delay_ms / 1000
         self._poll_s = poll_ms / 1000
-        self._batch_max = max(1, batch_max)
+        self._batch_max = batch_max if batch_max > 0 else sys.maxsize
         self._fdatasync = sync
         self._clock = clock
         self._handle = -1
