@@ -221,7 +221,7 @@ def test_another_path_is_not_found_and_another_method_not_allowed() -> None:
     async def scenario() -> list[int]:
         admin = AdminServer(node, core.config, core.log)
         await admin.start()
-        asked = [("/", "GET"), ("/commands/ruok/", "GET"), ("/commands/ruok", "PUT"), ("/", "TRACE")]
+        asked = [("/nothing", "GET"), ("/commands/ruok/", "GET"), ("/commands/ruok", "PUT"), ("/", "TRACE")]
         try:
             return [(await fetch(admin.port, path, method))[0] for path, method in asked]
         finally:
