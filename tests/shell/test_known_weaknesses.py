@@ -242,7 +242,7 @@ def test_cve_2026_84501_a_client_writes_no_line_of_its_own_into_the_log() -> Non
     core = Core()
     stream = io.StringIO()
     core.replica.log = configure(stream=stream)
-    core.replica.access.providers["ensemble"] = EnsembleProvider(["right"])
+    core.replica.access.providers["ensemble"] = EnsembleProvider(["right"], core.metrics.count)
     forged = b"x\n2026-11-01T00:00:00Z [info] session expired\r" + b"y" * 100_000
 
     core.client().send(Op.AUTH, jute.auth(b"ensemble", forged), xid=-4)

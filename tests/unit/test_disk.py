@@ -143,8 +143,9 @@ def test_a_failed_snapshot_is_said_and_the_next_one_tried() -> None:
 
     assert core.log.lines[-1][0] == "error"
     assert core.replica.start_snapshot()
-    core.replica.handle(SnapshotWritten(5), core.now)
+    core.replica.handle(SnapshotWritten(5, 17), core.now)
     assert core.replica.last_snapshot[0] == 5
+    assert core.metrics.summary("snapshottime").sum == 17
 
 
 def test_a_failing_log_stops_the_server_and_acknowledges_nothing() -> None:

@@ -333,9 +333,11 @@ class Snapshots:
     def __init__(self, directory: DataDirectory, compression: str = "") -> None:
         self.reports: SimpleQueue[int | Exception] = SimpleQueue()
         self.chunks: SimpleQueue[None] = SimpleQueue()
-        self.file = SnapshotFile(
-            directory, lambda: self.chunks.put(None), self.reports.put, self.reports.put, compression
-        )
+        self.file = SnapshotFile(directory, lambda: self.chunks.put(None), self._written, self.reports.put, compression)
+
+    def _written(self, zxid: int, took_ms: int) -> None:
+        assert 0 <= took_ms < WAIT_S * 1000
+        self.reports.put(zxid)
 
 
 @pytest.mark.parametrize(

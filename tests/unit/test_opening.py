@@ -26,9 +26,12 @@ from corral.tree.node import TTL_MAX, data_of, stat_of, ttl_of
 from corral.tree.tree import Tree
 
 
-def opened(directories: DataDirectories, log: Recorder | None = None, **settings: bool) -> Tree:
-    sink = Fanout(Access([], False), Metrics())
-    return open_database(directories, Config(**settings), Registry(), sink, log or Recorder())[0]
+def opened(
+    directories: DataDirectories, log: Recorder | None = None, metrics: Metrics | None = None, **settings: bool
+) -> Tree:
+    metrics = metrics or Metrics()
+    sink = Fanout(Access([], False), metrics)
+    return open_database(directories, Config(**settings), Registry(), sink, metrics, log or Recorder())[0]
 
 
 @pytest.mark.parametrize("has_log_dir", [False, True])
@@ -137,6 +140,24 @@ def test_a_log_without_a_snapshot_is_no_empty_database(tmp_path: Path) -> None:
     tree = opened(directories, db_autocreate=False, snapshot_trust_empty=True)
 
     assert b"/a" in tree.nodes
+    directories.close()
+
+
+def test_the_metrics_say_what_was_read_and_what_differed(tmp_path: Path) -> None:
+    core = Core()
+    core.client().create(b"/a")
+    core.entries[-1] = core.entries[-1][:-1] + bytes([core.entries[-1][-1] ^ 1])
+    directories = DataDirectories(str(tmp_path), None)
+    opened(directories)
+    Path(directories.logs.path("log.1")).write_bytes(FILE_HEADER + b"".join(map(frame, core.entries)))
+    metrics = Metrics()
+
+    opened(directories, metrics=metrics)
+
+    assert metrics.counters == {"digest_mismatches_count": 1}
+    assert metrics.summary("startup_txns_loaded").sum == len(core.entries) == 2
+    for name in ("dbinittime", "startup_snap_load_time", "startup_txns_load_time"):
+        assert metrics.summary(name).count == 1
     directories.close()
 
 

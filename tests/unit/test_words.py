@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support import jute
 from tests.support.core import WALL, Client, Core
 
 from corral.replica.metrics import Percentiles
 from corral.server.admin.monitor import ADVANCED, BASIC, COUNTERS, mean
 from corral.server.admin.words import FORMS, NOT_SERVING, Commands
+from corral.server.providers.ensemble import EnsembleProvider
 from corral.wire import client as records
 from corral.wire import opcodes
 
@@ -301,6 +303,7 @@ def test_mntr_begins_with_version_and_state_and_has_every_name_once(core: Core) 
 
 def test_mntr_counts_what_happened(core: Core) -> None:
     words = commands(core)
+    core.dial()
     client = core.client()
     client.create(b"/ab", b"xyz")
     client.create(b"/e", flags=1)
@@ -311,13 +314,26 @@ def test_mntr_counts_what_happened(core: Core) -> None:
 
     assert values["zk_znode_count"] == "7"
     assert values["zk_ephemerals_count"] == "1"
-    assert values["zk_num_alive_connections"] == values["zk_global_sessions"] == "1"
+    assert values["zk_num_alive_connections"] == "2"
+    assert values["zk_global_sessions"] == "1"
     assert values["zk_op_count_create"] == values["zk_op_count_get_children"] == "2"
     assert values["zk_op_count_total"] == "4"
     assert values["zk_cnt_readlatency"] == "2"
-    assert values["zk_connection_request_count"] == "1"
+    assert values["zk_connection_request_count"] == values["zk_cnt_connection_token_deficit"] == "1"
+    assert values["zk_sum_connection_token_deficit"] == "1"
     assert values["zk_fsync_threshold_exceed_count"] == "1"
     assert (values["zk_avg_fsynctime"], values["zk_max_fsynctime"], values["zk_sum_fsynctime"]) == ("2.5", "7", "10")
+
+
+def test_mntr_counts_who_asked_for_which_ensemble(core: Core) -> None:
+    core.replica.access.providers["ensemble"] = EnsembleProvider(["right"], core.metrics.count)
+    client = core.client()
+    for name in (b"", b"right", b"wrong"):
+        client.send(opcodes.AUTH, jute.auth(b"ensemble", name), xid=-4)
+
+    values = monitored(commands(core))
+
+    assert [values[f"zk_ensemble_auth_{how}"] for how in ("skip", "success", "fail")] == ["1", "1", "1"]
 
 
 def test_mntr_shows_quotas_by_namespace(core: Core) -> None:

@@ -26,9 +26,10 @@ class ChunkWritten:
 
 @record
 class SnapshotWritten:
-    """The snapshot of `zxid` is on disk under its name."""
+    """The snapshot of `zxid` is on disk under its name, so long after it was begun."""
 
     zxid: int
+    took_ms: int
 
 
 @record

@@ -200,6 +200,7 @@ class Replica:
             conn.end()
             return
         self.metrics.count("connection_request_count")
+        self.metrics.summary("connection_token_deficit").add(self._admission.deficit())
         if request.last_zxid_seen > self.tree.zxid:
             self.log.warning(
                 "connection closed: the client has seen a later zxid than this server has; it must try another server",
@@ -326,9 +327,10 @@ class Replica:
                 self._effects.append(Stop(why))
             case ChunkWritten():
                 self._chunks_in_flight -= 1
-            case SnapshotWritten(zxid):
+            case SnapshotWritten(zxid, took_ms):
                 self.last_snapshot = (zxid, now + self.wall_offset)
                 self.metrics.count("snap_count")
+                self.metrics.summary("snapshottime").add(took_ms)
                 self.log.info("snapshot written", zxid=zxid_hex(zxid))
             case SnapshotFailed(why):
                 self._snapshot = None

@@ -138,9 +138,9 @@ class Node:
         """Note that a chunk of the snapshot has been taken."""
         self.loop.call_soon_threadsafe(self.take_input, ChunkWritten())
 
-    def on_snapshot_written(self, zxid: int) -> None:
+    def on_snapshot_written(self, zxid: int, took_ms: int) -> None:
         """Note that a snapshot is complete."""
-        self.loop.call_soon_threadsafe(self.take_input, SnapshotWritten(zxid))
+        self.loop.call_soon_threadsafe(self.take_input, SnapshotWritten(zxid, took_ms))
 
     def on_snapshot_failed(self, error: Exception) -> None:
         """Note that a snapshot could not be written."""

@@ -10,6 +10,7 @@ from corral.base.errors import StorageError
 from corral.base.ids import zxid_hex
 from corral.ops.registry import Registry
 from corral.replica.config import Config
+from corral.replica.metrics import Metrics
 from corral.replica.replay import Replay
 from corral.server.datadir import DataDirectories, DataDirectory
 from corral.store.names import snapshot_name
@@ -24,7 +25,7 @@ INITIALIZE = "initialize"
 
 
 def open_database(
-    directories: DataDirectories, config: Config, registry: Registry, sink: EventSink, log: Any
+    directories: DataDirectories, config: Config, registry: Registry, sink: EventSink, metrics: Metrics, log: Any
 ) -> tuple[Tree, int]:
     """Return the tree as the last committed transaction left it, and how many transactions were replayed.
 
@@ -38,6 +39,7 @@ def open_database(
         config.snapshot_trust_empty,
         log.warning,
     )
+    snapshot_read = time.monotonic()
     tree = loaded.tree
     ending = loaded.ending
     fuzzy_until = fuzzy_digest = 0
@@ -48,7 +50,7 @@ def open_database(
             tree.digest.value = ending.digest
         else:
             fuzzy_until, fuzzy_digest = ending.digest_zxid, ending.digest
-    on_mismatch = _mismatch(log)
+    on_mismatch = _mismatch(metrics, log)
     adopted = 0
     if config.emulate_353_ttl_nodes and config.extended_types_enabled and (adopted := adopt_353_ttls(tree)):
         log.info("nodes with a time to live taken over from ZooKeeper 3.5.3", nodes=adopted)
@@ -59,6 +61,7 @@ def open_database(
     for _, entry in entries_from(directories.logs, loaded.zxid, log.warning, has_base=ending is not None):
         replay.apply(entry)
     orphans = replay.finish()
+    replayed = time.monotonic()
     if orphans:
         log.warning("ephemeral nodes of sessions that are gone were deleted", nodes=orphans)
     if ending is not None and tree.zxid < (shown := max(ending.digest_zxid, ending.last_zxid or 0)):
@@ -80,6 +83,14 @@ def open_database(
         # What no transaction says must be in a snapshot before there are any more of them.
         _write_snapshot(directories, tree, config)
     _use_up(may_be_empty)
+    ended = time.monotonic()
+    for name, value in (
+        ("startup_snap_load_time", (snapshot_read - started) * 1000),
+        ("startup_txns_load_time", (replayed - snapshot_read) * 1000),
+        ("startup_txns_loaded", replay.applied),
+        ("dbinittime", (ended - started) * 1000),
+    ):
+        metrics.summary(name).add(int(value))
     log.info(
         "database loaded",
         snapshot=loaded.name or "none",
@@ -87,7 +98,7 @@ def open_database(
         zxid=zxid_hex(tree.zxid),
         znodes=len(tree.nodes),
         sessions=len(tree.sessions),
-        seconds=round(time.monotonic() - started, 2),
+        seconds=round(ended - started, 2),
     )
     return tree, replay.applied
 
@@ -115,8 +126,9 @@ def _use_up(path: str) -> None:
         raise StorageError(f"cannot delete {path}: {error.strerror}") from error
 
 
-def _mismatch(log: Any) -> Any:
+def _mismatch(metrics: Metrics, log: Any) -> Any:
     def report(zxid: int, expected: int, got: int) -> None:
+        metrics.count("digest_mismatches_count")
         log.error("the tree's digest differs from the log's", zxid=zxid_hex(zxid), expected=expected, got=got)
 
     return report

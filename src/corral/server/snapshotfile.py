@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -22,16 +23,16 @@ class SnapshotFile:
     """Writes snapshots, under a name that no reader takes for one until they are complete and on disk.
 
     A producer that asks `room` before each chunk keeps the queue short; one that counts its chunks by `on_chunk`,
-    which is called when each was dealt with, too. The callbacks are called on this thread: on_written(zxid) or
-    on_failed(error) once for each `begin`. compression: "", "gz" or "snappy". Raises StorageError if the library for
-    it is missing.
+    which is called when each was dealt with, too. The callbacks are called on this thread: on_written(zxid,
+    took_ms) or on_failed(error) once for each `begin`. compression: "", "gz" or "snappy". Raises StorageError if the
+    library for it is missing.
     """
 
     def __init__(
         self,
         directory: DataDirectory,
         on_chunk: Callable[[], None],
-        on_written: Callable[[int], None],
+        on_written: Callable[[int, int], None],
         on_failed: Callable[[Exception], None],
         compression: str = "",
     ) -> None:
@@ -44,6 +45,7 @@ class SnapshotFile:
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._handle = -1
         self._zxid = 0
+        self._begun = 0.0
         self._thread = threading.Thread(target=self._run, name="corral-snapshot", daemon=True)
 
     def start(self) -> None:
@@ -90,6 +92,7 @@ class SnapshotFile:
         if isinstance(item, int):
             self._give_up()
             self._zxid = item
+            self._begun = time.monotonic()
             self._packer = packer(self._suffix)
             self._handle = os.open(self._unfinished(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         elif self._handle < 0:
@@ -112,7 +115,7 @@ class SnapshotFile:
         os.close(handle)
         os.rename(self._unfinished(), self._directory.path(snapshot_name(self._zxid, self._suffix)))
         self._directory.sync()
-        self._on_written(self._zxid)
+        self._on_written(self._zxid, int((time.monotonic() - self._begun) * 1000))
 
     def _give_up(self) -> None:
         """Drop an unfinished file, if there is one; a disk that has failed may refuse even that."""

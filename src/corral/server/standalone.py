@@ -111,14 +111,14 @@ class Server:
     def _make_node(self) -> Node:
         config, log = self.config, self.log
         metrics = Metrics()
-        access = Access(_providers(config), config.skip_acl)
+        access = Access(_providers(config, metrics), config.skip_acl)
         fanout = Fanout(access, metrics)
         registry = Registry()
         # A million nodes are no garbage: the collector would only look at them again and again while they are read.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            tree, replayed = open_database(self._directories, config, registry, fanout, log)
+            tree, replayed = open_database(self._directories, config, registry, fanout, metrics, log)
         finally:
             if was_enabled:
                 gc.enable()
@@ -206,8 +206,9 @@ class Server:
         self.log.info("stopped")
 
 
-def _providers(config: Config) -> list[AuthProvider]:
-    providers: list[AuthProvider] = [IpProvider(), EnsembleProvider(config.ensemble_auth_name.split(","))]
+def _providers(config: Config, metrics: Metrics) -> list[AuthProvider]:
+    ensemble = EnsembleProvider(config.ensemble_auth_name.split(","), metrics.count)
+    providers: list[AuthProvider] = [IpProvider(), ensemble]
     if config.digest_auth_enabled:
         providers.append(DigestProvider(config.super_digest, config.digest_alg))
     return providers
