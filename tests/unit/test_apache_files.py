@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kazoo.client import KazooClient
+from kazoo.security import make_acl, make_digest_acl
+from tests.support.servers import START_S, Process, need_apache
 
 from corral.ops.registry import Registry
 from corral.replica.replay import Replay
@@ -27,16 +26,7 @@ from corral.tree.node import creates_of, data_of, to_int64
 from corral.tree.tree import Tree
 from corral.tree.watches import Watcher
 
-LIBRARY = Path("/usr/share/java/zookeeper.jar")
-MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-UP_WITHIN_S = 60
-
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(
-        not LIBRARY.exists() or shutil.which("java") is None, reason=f"Apache ZooKeeper is not installed at {LIBRARY}"
-    ),
-]
+pytestmark = pytest.mark.interop
 
 
 class Deaf:
@@ -44,49 +34,15 @@ class Deaf:
         """Nobody watches in these tests."""
 
 
-@contextmanager
-def apache(directory: Path) -> Iterator[int]:
-    """Run a standalone server on `directory`; yield its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = directory / "zoo.cfg"
-    config.write_text(
-        f"tickTime=2000\ndataDir={directory}\nclientPort={port}\nclientPortAddress=127.0.0.1\nsnapCount=20\n"
-        "admin.enableServer=false\n4lw.commands.whitelist=*\nextendedTypesEnabled=true\n"
-    )
-    output = directory / "output"
-    with open(output, "ab") as out:
-        server = subprocess.Popen(
-            ["java", "-Xmx256m", "-Dzookeeper.extendedTypesEnabled=true", "-cp", f"/etc/zookeeper/conf:{LIBRARY}", MAIN,
-             str(config)], stdout=out, stderr=out,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + UP_WITHIN_S
-        while not is_up(port):
-            assert server.poll() is None, output.read_text()[-3000:]
-            assert time.monotonic() < deadline, output.read_text()[-3000:]
-            time.sleep(0.05)
-        yield port
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait(20)
-
-
-def is_up(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 2) as sock:
-            sock.sendall(b"ruok")
-            return sock.recv(10) == b"imok"
-    except OSError:
-        return False
+def apache(directory: Path) -> Process:
+    """Make a standalone server on `directory`, which ends without a warning."""
+    return Process("apache", directory, dataDir=str(directory), snapCount="20")
 
 
 @contextmanager
 def client(port: int) -> Iterator[Any]:
-    kazoo = pytest.importorskip("kazoo.client", reason="kazoo is not installed")
-    zk = kazoo.KazooClient(f"127.0.0.1:{port}")
-    zk.start(UP_WITHIN_S)
+    zk = KazooClient(f"127.0.0.1:{port}")
+    zk.start(START_S)
     try:
         yield zk
     finally:
@@ -96,9 +52,8 @@ def client(port: int) -> Iterator[Any]:
 
 def work(zk: Any) -> None:
     """Make changes of every kind, over several snapshots and logs."""
-    security = pytest.importorskip("kazoo.security", reason="kazoo is not installed")
     zk.ensure_path("/app/config")
-    secret = [security.make_acl("world", "anyone", read=True), security.make_digest_acl("bob", "pw", all=True)]
+    secret = [make_acl("world", "anyone", read=True), make_digest_acl("bob", "pw", all=True)]
     for i in range(60):
         zk.create("/app/n", b"x" * i, sequence=True, acl=secret if i % 7 == 0 else None)
     zk.create("/app/session", b"e", ephemeral=True)
@@ -151,7 +106,8 @@ def recovered(directory: Path, warnings: list[str], newest_snapshot: bool = True
 
 
 def test_a_data_directory_of_apache_is_read_and_one_of_ours_opens_there(tmp_path: Path) -> None:
-    with apache(tmp_path) as port, client(port) as zk:
+    need_apache()
+    with apache(tmp_path) as server, client(server.port) as zk:
         work(zk)
         shown = {path: zk.get(path) for path in ("/app", "/app/config", "/app/multi", "/app/n0000000060")}
         children = set(zk.get_children("/app"))
@@ -189,7 +145,7 @@ def test_a_data_directory_of_apache_is_read_and_one_of_ours_opens_there(tmp_path
     content = b"".join(iter(lambda: writer.next_chunk(10) or b"", b""))
     (ours / "version-2" / snapshot_name(from_newest.zxid)).write_bytes(content)
 
-    with apache(ours) as port, client(port) as zk:
+    with apache(ours) as server, client(server.port) as zk:
         assert set(zk.get_children("/app")) - {"session"} == children - {"session"}
         for path in ("/app/config", "/app/multi"):
             assert zk.exists(path).mzxid == shown[path][1].mzxid
