@@ -183,6 +183,14 @@ def test_a_key_of_javas_own_tuning_is_known_and_said_to_do_nothing() -> None:
     assert "nio.numWorkerThreads has no effect" in warnings[0]
 
 
+def test_a_cache_that_is_not_needed_is_said_to_do_nothing() -> None:
+    warnings = parse("maxResponseCacheSize=0\nmaxGetChildrenResponseCacheSize=0")[1]
+
+    assert warnings == [
+        "zoo.cfg:1: maxResponseCacheSize has no effect: a node is its reply to getData, so none is kept beside it"
+    ]
+
+
 def test_keys_of_tls_and_the_quorum_are_kept_as_text() -> None:
     config = one(
         "ssl.keyStore.location=/k\nzookeeper.ssl.quorum.trustStore.type=PEM\nsslQuorum=true\npeerType=observer"

@@ -391,6 +391,21 @@ def test_get_ephemerals_by_prefix(client: Client) -> None:
     assert found.ephemerals == [b"/e1", b"/e2"]
 
 
+@pytest.mark.parametrize("limit", [0, 1])
+def test_encoded_children_are_kept_of_so_many_nodes(limit: int) -> None:
+    core = Core(max_response_cache_size=1 - limit, max_get_children_response_cache_size=limit)
+    client = core.client()
+    for parent in (b"/a", b"/b"):
+        client.create(parent)
+        for number in range(20):
+            client.create(b"%s/%02d" % (parent, number))
+
+        children = client.children(parent).as_(records.GetChildrenResponse).children
+
+        assert children == [b"%02d" % number for number in range(20)]
+        assert list(core.replica.serving.last_children) == [parent] * limit
+
+
 def test_get_all_children_number(client: Client) -> None:
     for path in (b"/a", b"/a/b", b"/a/b/c"):
         client.create(path)

@@ -31,14 +31,15 @@ class Options:
 
     txn_bytes_max: no transaction longer than this is made, so that every log can be read back. eager_acl_check: what
     is refused for want of rights makes no transaction. close_session_txn: closeSession says what it deletes.
-    multi_read_ops_max, multi_read_bytes_max: of one multiRead and of its answer; 0: any.
+    multi_read_ops_max, multi_read_bytes_max: of one multiRead and of its answer; 0: any. children_cached_max: of how
+    many nodes the encoded children may be kept.
     """
 
     extended_types: bool = False
     enforce_quota: bool = False
     reconfig_enabled: bool = False
     txn_bytes_max: int = 2 * 0xFFFFF
-    response_cache_max: int = 400
+    children_cached_max: int = 400
     eager_acl_check: bool = False
     close_session_txn: bool = True
     multi_read_ops_max: int = 1000

@@ -39,8 +39,8 @@ def encoded_children(cx: Serving, path: bytes, node: Node) -> bytes:
     if kept is not None and kept[0] is node.body:
         return kept[1]
     encoded = _encode(path, children)
-    if cx.options.response_cache_max > 0:
-        if len(cx.last_children) >= cx.options.response_cache_max:
+    if cx.options.children_cached_max > 0:
+        if len(cx.last_children) >= cx.options.children_cached_max:
             cx.last_children.clear()
         cx.last_children[path] = (node.body, encoded)
     return encoded

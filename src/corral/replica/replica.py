@@ -499,7 +499,7 @@ def options_of(config: Config) -> Options:
         enforce_quota=config.enforce_quota,
         reconfig_enabled=config.reconfig_enabled,
         txn_bytes_max=config.jute_maxbuffer + config.jute_maxbuffer_extrasize - 64,
-        response_cache_max=config.max_response_cache_size,
+        children_cached_max=config.max_get_children_response_cache_size,
         eager_acl_check=config.enable_eager_acl_check,
         close_session_txn=config.close_session_txn_enabled,
         multi_read_ops_max=config.multi_read_ops_max,

@@ -218,7 +218,13 @@ REQUESTS = (
         unused="what waits goes when its connection is closed",
     ),
     Key("throttled_op_wait_time", "throttled_op_wait_time_ms", MS, "Refuse what waited longer; 0: nothing."),
-    Key("maxResponseCacheSize", "max_response_cache_size", COUNT, "Keep so many encoded replies of getData."),
+    Key(
+        "maxResponseCacheSize",
+        "max_response_cache_size",
+        COUNT,
+        "Keep so many encoded replies of getData.",
+        unused="a node is its reply to getData, so none is kept beside it",
+    ),
     Key(
         "maxGetChildrenResponseCacheSize",
         "max_get_children_response_cache_size",
