@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.recipes.line import before_reader, before_writer
-from corral.recipes.sequence import distance, in_order, number_text, parse, unprotected
+from corral.recipes.sequence import distance, in_order, number_text, parse
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 HEX = UUID.replace("-", "")
@@ -84,9 +84,3 @@ def test_of_two_with_one_number_the_writer_is_first() -> None:
 
     assert [each.name for each in in_order(names)] == [names[1], names[0]]
     assert before_writer(names, {"c-lock-0000000007"}, 7) == names[0]
-
-
-def test_protection_is_hidden_from_people() -> None:
-    """Only a whole prefix with a UUID is one."""
-    assert unprotected(f"_c_{UUID}-lock-0000000007") == "lock-0000000007"
-    assert unprotected("_c_mine-0000000007") == "_c_mine-0000000007"

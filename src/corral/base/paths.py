@@ -29,11 +29,6 @@ def parent_of(path: bytes) -> bytes:
     return path[: path.rfind(b"/")] or ROOT
 
 
-def name_of(path: bytes) -> bytes:
-    """Return the last component."""
-    return path[path.rfind(b"/") + 1 :]
-
-
 def child_path(parent: bytes, name: bytes) -> bytes:
     """Join a parent's path and a child's name."""
     return b"/" + name if parent == ROOT else parent + b"/" + name

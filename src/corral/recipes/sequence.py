@@ -34,7 +34,6 @@ CANDIDATES: Final = (LATCH, *WRITERS)
 """Markers of contenders for a leadership."""
 
 _NUMBER: Final = re.compile(r"\d{10}|-\d{9,10}")
-_PROTECTED: Final = re.compile(r"_c_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-")
 _HALF: Final = 1 << 31
 _MASK: Final = (1 << 32) - 1
 
@@ -82,9 +81,3 @@ def in_order(names: Iterable[str], markers: Sequence[str] = LOCKS, base: int | N
     origin = found[0].number if base is None else base
     found.sort(key=lambda each: (distance(each.number, origin), each.marker in READERS, each.name))
     return found
-
-
-def unprotected(name: str) -> str:
-    """Return a name without the prefix that protects its creation, for showing it to people."""
-    match = _PROTECTED.match(name)
-    return name[match.end() :] if match is not None else name

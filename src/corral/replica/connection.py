@@ -70,7 +70,6 @@ _NO_READS: Final[dict[int, ReadOp]] = {}
 _NO_WRITES: Final[dict[int, WriteOp[Any]]] = {}
 _NO_HEAD: Final = (0, 0, 0)
 _NULL_TOKEN: Final = b"\xff\xff\xff\xff"
-_CONNECT_BYTES: Final = 44
 
 Waiting = tuple[int, ReadOp, bytes]
 

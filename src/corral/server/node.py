@@ -53,7 +53,6 @@ class Node:
         self.stuffed: dict[Peer, None] = {}
         self._is_scheduled = False
         self._is_snapshotting = False
-        self._synced: list[int] = []
         self._requests_seen = 0
         self._worked_at = self.now()
 

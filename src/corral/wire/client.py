@@ -1,4 +1,7 @@
-"""The records of the client protocol, in the order of its reference."""
+"""The records of the client protocol, in the order of its reference.
+
+Headers have none, nor have some answers: what writes and reads them does so by hand.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +30,6 @@ class ConnectResponse:
     timeout: Int
     session_id: Long
     passwd: Buffer
-
-
-@wire
-class RequestHeader:
-    xid: Int
-    type: Int
-
-
-@wire
-class ReplyHeader:
-    xid: Int
-    zxid: Long
-    err: Int
 
 
 @wire
@@ -162,12 +152,6 @@ class SaslToken:
 
 
 @wire
-class Create2Response:
-    path: Path
-    stat: Stat
-
-
-@wire
 class GetDataResponse:
     data: Buffer
     stat: Stat
@@ -176,12 +160,6 @@ class GetDataResponse:
 @wire
 class GetChildrenResponse:
     children: Paths
-
-
-@wire
-class GetChildren2Response:
-    children: Paths
-    stat: Stat
 
 
 @wire
@@ -216,15 +194,3 @@ class WatcherEvent:
     type: Int
     state: Int
     path: Path
-
-
-@wire
-class ErrorResponse:
-    err: Int
-
-
-@wire
-class MultiHeader:
-    type: Int
-    done: Bool
-    err: Int

@@ -44,7 +44,6 @@ OPEN_ACL = [ACL(31, "world", "anyone")]
 
 Acls = Annotated[list[ACL] | None, VectorOf(ACL, common=OPEN_ACL)]
 Paths = Annotated[list[bytes] | None, VectorOf(Path)]
-Strings = Annotated[list[str] | None, VectorOf(UString)]
 
 
 @wire

@@ -51,7 +51,6 @@ class VectorOf:
         self.common = common
 
 
-Byte = Annotated[int, Fixed("b")]
 Bool = Annotated[bool, Fixed("?")]
 Int = Annotated[int, Fixed("i")]
 Long = Annotated[int, Fixed("q")]

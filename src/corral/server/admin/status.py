@@ -34,9 +34,9 @@ TRACE_MASK: Final = 306
 _DESCRIPTORS: Final = "/proc/self/fd"
 
 
-def version_line(version: str = REPORTED_VERSION) -> str:
+def version_line() -> str:
     """Return the version in ZooKeeper's form: `<version>-<revision>, built on <when>`."""
-    return f"{version}-corral-{__version__}, built on {BUILT}"
+    return f"{REPORTED_VERSION}-corral-{__version__}, built on {BUILT}"
 
 
 @record
@@ -67,11 +67,11 @@ class ConnectionStatus:
 
 
 class Status:
-    """A node's state, for showing. version: of ZooKeeper, to report. trace_mask: what `stmk` was told last."""
+    """A node's state, for showing. trace_mask: what `stmk` was told last."""
 
-    def __init__(self, node: Node, version: str = REPORTED_VERSION) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self.version = version_line(version)
+        self.version = version_line()
         self.trace_mask = TRACE_MASK
         self._syncs_before = (0, 0)
 

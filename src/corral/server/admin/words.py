@@ -32,8 +32,8 @@ ALWAYS: Final = (b"ruok", b"envi", b"gtmk", b"isro")
 class Commands:
     """Answers the words that the whitelist allows; `srvr` always."""
 
-    def __init__(self, node: Node, status: Status | None = None) -> None:
-        self.status = Status(node) if status is None else status
+    def __init__(self, node: Node) -> None:
+        self.status = Status(node)
         whitelist = node.config.four_lw_whitelist
         self._is_open = "*" in whitelist
         self._allowed = {*whitelist, "srvr"}
