@@ -63,6 +63,13 @@ def test_a_directory_without_rights_is_an_error(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_an_unfinished_file_that_cannot_be_deleted_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "version-2" / "writing.snapshot.6").mkdir(parents=True)
+
+    with pytest.raises(StorageError, match=r"cannot delete .*version-2/writing\.snapshot\.6: Is a directory"):
+        opened(tmp_path)
+
+
 def test_a_lock_that_is_given_up_in_time_is_waited_for(tmp_path: Path) -> None:
     first = opened(tmp_path)
     later = threading.Timer(0.1, first.close)

@@ -10,7 +10,7 @@ class Directory(Protocol):
     """A directory of logs or snapshots, for reading."""
 
     def names(self) -> list[str]:
-        """Return the names in it, sorted."""
+        """Return the names in it, sorted. Raises StorageError."""
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes. Raises StorageError."""

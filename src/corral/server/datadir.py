@@ -40,8 +40,11 @@ class DataDirectory:
             raise StorageError(f"{key}={root}: no right to read and write {self.dir}")
 
     def names(self) -> list[str]:
-        """Return the names in it, sorted."""
-        return sorted(os.listdir(self.dir))
+        """Return the names in it, sorted. Raises StorageError."""
+        try:
+            return sorted(os.listdir(self.dir))
+        except OSError as error:
+            raise _cannot("read", self.dir, error) from error
 
     def path(self, name: str) -> str:
         """Return the full path of a file."""
@@ -53,7 +56,7 @@ class DataDirectory:
         try:
             return os.path.getsize(path)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _cannot("read", path, error) from error
 
     def ends(self, name: str) -> tuple[bytes, bytes]:
         """Return up to 16 bytes of a file's beginning and of its end. Raises StorageError."""
@@ -64,7 +67,7 @@ class DataDirectory:
                 file.seek(max(0, os.path.getsize(path) - 16))
                 return first, file.read(16)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _cannot("read", path, error) from error
 
     def used(self) -> int:
         """Return how many bytes the files of the directory have."""
@@ -105,19 +108,22 @@ class DataDirectory:
                 while chunk := file.read(CHUNK_BYTES):
                     yield chunk
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _cannot("read", path, error) from error
 
     def tidy(self) -> list[str]:
         """Delete what a crash left and nobody can use; return the names.
 
         These are unfinished files, and logs without a whole header: ZooKeeper does not start on an empty log that is
         not the newest one. A log is as long as it is extended to before its first bytes are on disk, so one of nothing
-        but zeros is such a log too.
+        but zeros is such a log too. Raises StorageError.
         """
         gone = []
         for name in self.names():
             if name.startswith(UNFINISHED) or (log_zxid(name) >= 0 and self._is_blank(name)):
-                self.remove(name)
+                try:
+                    self.remove(name)
+                except OSError as error:
+                    raise _cannot("delete", self.path(name), error) from error
                 gone.append(name)
         return gone
 
@@ -184,8 +190,8 @@ class DataDirectories:
                 )
 
 
-def _unreadable(path: str, error: OSError) -> StorageError:
-    return StorageError(f"cannot read {path}: {error.strerror}")
+def _cannot(do: str, path: str, error: OSError) -> StorageError:
+    return StorageError(f"cannot {do} {path}: {error.strerror}")
 
 
 def _lock(root: str, directory: str, patience_s: float) -> int:
