@@ -103,6 +103,8 @@ def test_a_key_sets_its_field_in_its_unit(line: str, field: str, value: object) 
         ("tickTime=2147483648", "tickTime=2147483648 is wrong"),
         ("tickTime=1_000", "tickTime=1_000 is wrong"),
         ("tickTime=²", "tickTime=² is wrong"),
+        ("clientPortAddress=a..b", "expected a name or an address"),
+        ("admin.serverAddress=" + 64 * "a", "expected a name or an address"),
         ("clientPort=65536", "expected a port from 0 to 65535 (0: the system chooses)"),
         ("clientPort=-1", "expected a port from 0 to 65535"),
         ("secureClientPort=-2", "expected a port from -1 to 65535 (0: the system chooses, -1: none)"),

@@ -131,6 +131,7 @@ def address() -> Kind:
         bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
         if not bare:
             raise ValueError(text)
+        bare.encode("idna")  # What a look-up of the name would raise: a UnicodeError, which is a ValueError.
         return bare
 
     return Kind("a name or an address", parse)
