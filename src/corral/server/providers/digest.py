@@ -40,7 +40,7 @@ class DigestProvider:
 
     def authenticate(self, credentials: bytes, address: str) -> Sequence[Identity]:
         """Return the digest identity of `user:password`, and super's where it is that."""
-        if b":" not in credentials and not credentials:
+        if not credentials:
             raise AuthRefused("digest needs user:password")
         ident = digest_identity(credentials, self._algorithm)
         if self._super is not None and hmac.compare_digest(ident.encode(), self._super.encode()):
