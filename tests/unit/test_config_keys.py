@@ -15,7 +15,7 @@ HINTS = typing.get_type_hints(Config)
 NO_KEY = {"server_id", "other"}
 SAMPLES = (
     "true", "yes", "no", "0", "1", "2", "3", "7", "100", "0x10", "-1", "0.5", "1h", "gz", "text", "debug", "SHA-256",
-    "prometheus", "a,b", "127.0.0.1", "participant",
+    "prometheus", "a,b", "127.0.0.1", "participant", "/path",
 )  # fmt: skip
 
 

@@ -301,6 +301,12 @@ def test_a_secure_port_alone_means_no_plain_one() -> None:
     assert one("secureClientPort=-1").client_port == 2181
 
 
+def test_the_path_of_the_admin_commands_is_one_that_can_be_served() -> None:
+    assert one("admin.commandURL=/zk/commands").admin_command_url == "/zk/commands"
+    for wrong in ("", "commands", "/a{b", "/a}b"):
+        assert "expected a path that begins with / and has no braces" in refusal(f"admin.commandURL={wrong}")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -26,6 +26,7 @@ from corral.server.configvalues import (
     optional_ms,
     port,
     text,
+    url_path,
     yes_no,
 )
 
@@ -347,7 +348,7 @@ ADMINISTRATION = (
     Key("admin.enableServer", "admin_enabled", TRUTH, "Answer commands over HTTP."),
     Key("admin.serverAddress", "admin_address", address(), "Listen there on this address; 0.0.0.0 is every one."),
     Key("admin.serverPort", "admin_port", port(0), "Listen there on this port."),
-    Key("admin.commandURL", "admin_command_url", filled(), "The path of the commands."),
+    Key("admin.commandURL", "admin_command_url", url_path(), "The path of the commands."),
     Key("admin.idleTimeout", "admin_idle_timeout_ms", integer(1, unit="ms"), "Close an idle connection."),
     Key("admin.portUnification", "admin_port_unification", TRUTH, "Take TLS and plain on one port."),
     Key("admin.forceHttps", "admin_force_https", TRUTH, "Take TLS alone."),

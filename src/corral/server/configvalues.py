@@ -137,6 +137,17 @@ def address() -> Kind:
     return Kind("a name or an address", parse)
 
 
+def url_path() -> Kind:
+    """Take the path of an URL, without the braces that would make a pattern of it."""
+
+    def parse(text: str) -> str:
+        if not text.startswith("/") or "{" in text or "}" in text:
+            raise ValueError(text)
+        return text
+
+    return Kind("a path that begins with / and has no braces", parse)
+
+
 def choice(*names: str) -> Kind:
     """Take one of `names`, in any case, and return it as it is spelled here."""
     spelled = {name.lower(): name for name in names}
