@@ -1,9 +1,9 @@
 """The znodes of one server: the committed state, and nothing that is not.
 
-Operations change a tree only through its verbs (`add`, `remove`, `set_data`, `set_acl`, `open_session`,
-`close_session`). The same verbs exist on the overlay that a leader prepares transactions on. A leader records them
-there and `install`s the record here on commit; a follower and a replay run the operations on the tree itself. Both
-end in the same state: tests hold them against each other.
+Operations change a tree only through its verbs (`add`, `remove`, `set_data`, `set_acl`, `set_body`,
+`open_session`, `close_session`). The same verbs exist on the overlay that a leader prepares transactions on. A leader
+records them there and `install`s the record here on commit; a follower and a replay run the operations on the tree
+itself. Both end in the same state: tests hold them against each other.
 
 Invariants: every node but the root has its parent in `nodes`, earlier in its order; `ephemerals` has exactly the
 nodes owned by sessions; `digest` is the digest of `nodes` while enabled.
