@@ -71,15 +71,15 @@ def test_ephemerals_are_left_out_and_counted(corral: Corral, cli_server: Process
     out, err = asyncio.run(main())
 
     assert [json.loads(line).get("path") for line in out.splitlines()] == [None, ""]
-    assert err == "1 nodes exported, 1 ephemeral left out\n"
+    assert err == "1 node exported, 1 ephemeral left out\n"
 
 
 @pytest.mark.parametrize(
     ("existing", "says", "data", "code"),
     [
         ("fail", "corral: stopped at {path}: Node already exists: {path}; 1 created, 0 overwritten", "old", 1),
-        ("skip", "1 nodes created, 0 overwritten, 1 left as they are", "old", 0),
-        ("overwrite", "1 nodes created, 1 overwritten, 0 left as they are", "new", 0),
+        ("skip", "1 node created, 0 overwritten, 1 left as they are", "old", 0),
+        ("overwrite", "1 node created, 1 overwritten, 0 left as they are", "new", 0),
     ],
 )
 def test_what_is_there_is_treated_as_told(

@@ -50,7 +50,7 @@ def test_long_options_take_one_dash_or_two_and_add_up() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-z"], "there is no option -z here, and -- stands before what is none; usage: ls path"),
+        (["-z"], "there is no option -z (put -- before a word that is none); usage: ls path"),
         (["-v"], "-v needs a value; usage: ls path"),
         ([], "the command needs more; usage: ls path"),
         (["/a", "/b"], "the command has no use for '/b'; usage: ls path"),

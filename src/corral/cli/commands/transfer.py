@@ -53,7 +53,7 @@ async def _export(connection: Connection, path: str, output: str | None, with_ac
                 written += 1
                 advance()
     left = f", {len(skipped)} ephemeral left out" if skipped else ""
-    click.echo(f"{written} nodes exported{left}", err=True)
+    click.echo(f"{_nodes(written)} exported{left}", err=True)
 
 
 @click.command("import")
@@ -93,10 +93,14 @@ async def _import(
             await importer.run(nodes, advance)
     what = "would be " if is_dry else ""
     click.echo(
-        f"{importer.created} nodes {what}created, {importer.overwritten} overwritten, {importer.skipped} left as they "
-        "are",
+        f"{_nodes(importer.created)} {what}created, {importer.overwritten} overwritten, {importer.skipped} left "
+        "as they are",
         err=True,
     )
+
+
+def _nodes(count: int) -> str:
+    return f"{count} {'node' if count == 1 else 'nodes'}"
 
 
 def _lines(source: str | None) -> list[str]:

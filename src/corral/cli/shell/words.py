@@ -88,7 +88,7 @@ def parse(usage: str, words: Sequence[str], flags: Sequence[str], valued: Sequen
         elif not word.startswith("--") and name and set(name) <= set(flags):
             options |= dict.fromkeys(name, "")
         else:
-            raise UsageError(f"there is no option {word} here, and -- stands before what is none; usage: {usage}")
+            raise UsageError(f"there is no option {word} (put -- before a word that is none); usage: {usage}")
     if not least <= len(values) <= most:
         what = "needs more" if len(values) < least else f"has no use for {values[most]!r}"
         raise UsageError(f"the command {what}; usage: {usage}")
