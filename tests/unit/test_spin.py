@@ -2,84 +2,68 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from itertools import pairwise
-from types import SimpleNamespace
 
-import pytest
-
-from corral.base import spin
 from corral.base.spin import PAUSE_MAX, Spin
 
 
-class Clock:
-    """A clock that goes on by a nanosecond each time somebody looks."""
+class Place:
+    """Where something may come. Each look takes a nanosecond."""
 
-    def __init__(self) -> None:
+    def __init__(self, comes_at: int = 1 << 62) -> None:
+        self.comes_at = comes_at
+        self.now = 0
         self.looks = 0
+        self.rests = 0
 
-    def __call__(self) -> int:
+    def spin(self, span_ns: int) -> Spin:
+        return Spin(self.look, self.rest, lambda: self.now, span_ns)
+
+    def look(self) -> bool:
+        self.now += 1
         self.looks += 1
-        return self.looks
+        return self.now >= self.comes_at
+
+    def rest(self) -> None:
+        self.rests += 1
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(spin, "time", SimpleNamespace(monotonic_ns=clock))
-    monkeypatch.setattr(spin, "PROCESSORS", 2)
-    return clock
+def test_what_comes_in_time_is_found() -> None:
+    place = Place(comes_at=7)
+    spin = place.spin(10)
+
+    assert spin.finds()
+    assert (place.looks, place.rests) == (7, 6)
+    assert spin.finds()
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
+def test_it_looks_for_its_time_and_no_longer() -> None:
+    place = Place(comes_at=11)
+
+    assert not place.spin(10).finds()
+    assert place.looks == place.rests == 10
 
 
-def test_what_is_there_is_found(pipe: tuple[int, int]) -> None:
-    waiting = Spin(pipe[0], 10)
-    os.write(pipe[1], b"x")
-
-    assert waiting.finds()
-    assert waiting.finds()
-
-
-def test_it_looks_for_its_time_and_no_longer(pipe: tuple[int, int], clock: Clock) -> None:
-    assert not Spin(pipe[0], 10).finds()
-
-    assert clock.looks == 11
-
-
-def test_where_nothing_comes_it_looks_ever_less_often_until_something_does(pipe: tuple[int, int], clock: Clock) -> None:
-    waiting = Spin(pipe[0], 2)
-    looks = []
+def test_where_nothing_comes_it_looks_ever_less_often_until_something_does() -> None:
+    place = Place()
+    spin = place.spin(1)
+    looked = []
     for n in range(4096):
-        before = clock.looks
-        assert not waiting.finds()
-        if clock.looks > before:
-            looks.append(n)
+        before = place.looks
+        assert not spin.finds()
+        if place.looks > before:
+            looked.append(n)
 
-    left_out = [later - look - 1 for look, later in pairwise(looks)]
+    left_out = [later - look - 1 for look, later in pairwise(looked)]
     assert left_out[:4] == [1, 3, 7, 15]
     assert left_out[-2:] == [PAUSE_MAX, PAUSE_MAX]
 
-    os.write(pipe[1], b"x")
-    while not waiting.finds():
-        pass
-    assert waiting.finds()
+    place.comes_at = 0
+    assert [spin.finds() for _ in range(PAUSE_MAX + 2)][-2:] == [True, True]
 
 
-@pytest.mark.parametrize(("processors", "span_ns"), [(1, 10), (2, 0)])
-def test_alone_or_without_a_span_it_never_looks(
-    pipe: tuple[int, int], clock: Clock, monkeypatch: pytest.MonkeyPatch, processors: int, span_ns: int
-) -> None:
-    monkeypatch.setattr(spin, "PROCESSORS", processors)
-    waiting = Spin(pipe[0], span_ns)
-    os.write(pipe[1], b"x")
+def test_without_a_span_it_never_looks() -> None:
+    place = Place(comes_at=0)
 
-    assert not waiting.finds()
-    assert clock.looks == 0
+    assert not place.spin(0).finds()
+    assert place.looks == 0

@@ -14,7 +14,9 @@ import os
 import select
 import struct
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from typing import Any, Final
 
@@ -84,6 +86,7 @@ class SharedTransport(Transport):
         self._thread = get_ident()
         self._fd = -1
         self._gate: select.epoll | None = None
+        self._poll: select.poll
         self._spin: Spin
         self._is_shut = False
         self._crowd = 0
@@ -110,7 +113,9 @@ class SharedTransport(Transport):
         with self._lock:
             self._fd = self._transport.get_extra_info("socket").fileno()
             self._is_shut = False
-            self._spin = Spin(self._fd, SPIN_NS)
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+            self._spin = Spin(partial(self._poll.poll, 0), os.sched_yield, time.monotonic_ns, SPIN_NS)
             self._gate = select.epoll()
             self._gate.register(self._fd, select.EPOLLIN)
             self._loop.add_reader(self._gate.fileno(), self._readable, link)
@@ -225,7 +230,7 @@ class SharedTransport(Transport):
                     self._loop.call_soon_threadsafe(self._settle)
                     if not data:
                         return True
-                spin = self._spin
+                poll, spin = self._poll, self._spin
                 gate.modify(self._fd, 0)
                 self._is_shut = True
                 if not self._write(link, data):
@@ -235,7 +240,7 @@ class SharedTransport(Transport):
                 lock.release()
             try:
                 if not spin.finds():
-                    spin.poll(PATIENCE_MS)
+                    poll.poll(PATIENCE_MS)
             finally:
                 with lock:
                     self._answer(link, xid, box)

@@ -12,13 +12,16 @@ written. Until then the server's lock on the directory is held here too.
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import socket
 import struct
 import sys
+import time
 from collections import deque
+from functools import partial
 from queue import Empty
-from select import select
 from socket import MSG_DONTWAIT
 from typing import Final
 
@@ -52,7 +55,9 @@ class SocketSource:
         self._rest = bytearray()
         self._items: deque[Item] = deque()
         self._has_taken_all = False
-        self._spin = Spin(sock.fileno(), spin_us * 1000)
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        self._spin = Spin(partial(poll.poll, 0), os.sched_yield, time.monotonic_ns, spin_us * 1000)
 
     def empty(self) -> bool:
         """Tell whether nothing waits, for all that is known: to ask would take longer than a batch in between saves."""
@@ -62,7 +67,7 @@ class SocketSource:
         """Return the next item. Raises queue.Empty after `timeout` seconds, or at once without `block`."""
         while not self._items:
             if timeout is not None:
-                if not select([self._sock], [], [], timeout)[0]:
+                if not select.select([self._sock], [], [], timeout)[0]:
                     raise Empty
             elif block:
                 self._spin.finds()
