@@ -12,7 +12,8 @@ from tests.support.proxy import Proxy
 import corral.client.aio as corral
 from corral.base.errors import NoAuth
 from corral.recipes.errors import NotHeld
-from corral.recipes.queue import BadItem, Queue, QueueForm, frame, in_order, item_name, unframe
+from corral.recipes.queue import Queue, QueueForm
+from corral.recipes.queue_items import BadItem, frame, in_order, item_name, unframe
 from corral.wire import opcodes
 from corral.wire.data import ACL
 

@@ -58,7 +58,7 @@ from corral.recipes.mirror import CachedNode
 from corral.recipes.mirror import Change as CacheChange
 from corral.recipes.party import Member, PartyForm
 from corral.recipes.persistent_node import NodeState
-from corral.recipes.queue import Claimed, QueueForm
+from corral.recipes.queue_items import Claimed, QueueForm
 from corral.recipes.registration import RegistrationState
 from corral.recipes.rwlock import ReadWriteStyle
 from corral.recipes.semaphore import SemaphoreStyle
