@@ -67,3 +67,25 @@ def test_a_snapshot_that_is_due_in_the_turn_that_ends_another_is_made_too() -> N
     made = asyncio.run(scenario())
 
     assert (made.begun, made.ended) == (2, 2)
+
+
+def test_background_work_goes_on_after_a_fault() -> None:
+    core = Core()
+    faults = [ValueError("why not")]
+
+    async def scenario() -> None:
+        went_on = asyncio.Event()
+
+        def work(now: int) -> bool:
+            if faults:
+                raise faults.pop()
+            went_on.set()
+            return False
+
+        core.replica.work = work  # type: ignore[method-assign]
+        Node(core.replica, core.config, core.log).start()
+        await asyncio.wait_for(went_on.wait(), 20)
+
+    asyncio.run(scenario())
+
+    assert ("error", "background work failed; it is tried again", {"why": "ValueError('why not')"}) in core.log.lines

@@ -139,6 +139,7 @@ class Replica:
         self._snapshot_seen = 0
         self._chunks_in_flight = 0
         self.last_snapshot: tuple[int, int] = (-1, -1)
+        self.snapshots_failed = 0
         for session, timeout in tree.sessions.items():
             self.tracker.open(session, timeout, now)
 
@@ -334,6 +335,7 @@ class Replica:
                 self.log.info("snapshot written", zxid=zxid_hex(zxid))
             case SnapshotFailed(why):
                 self._snapshot = None
+                self.snapshots_failed += 1
                 self.metrics.count("snapshot_error_count")
                 self.log.error("snapshot failed; the log is kept whole, the next one will be tried", why=why)
             case _:

@@ -26,6 +26,7 @@ from corral.server.snapshotfile import SnapshotFile
 # While a snapshot is made, a slice each so many seconds; the share of the loop that it takes follows from it.
 SNAPSHOT_PAUSE_S = 0.001
 WORK_PAUSE_MAX_S = 0.1
+WORK_PAUSE_AFTER_FAULT_S = 0.4
 # A longer one between two calls of `work` is no pause but a stop: of the process, its machine, or its loop.
 STOP_MS_MIN = 500
 
@@ -154,6 +155,22 @@ class Node:
     # Background work.
 
     def _work(self) -> None:
+        pause_s = WORK_PAUSE_MAX_S
+        try:
+            if self._work_once():
+                pause_s = 0.0
+        except Exception as error:  # noqa: BLE001  # Sessions must go on to expire, whatever it was.
+            self.log.error("background work failed; it is tried again", why=repr(error))
+            pause_s = WORK_PAUSE_AFTER_FAULT_S
+        if self.stopped.done():
+            return
+        if pause_s:
+            self.loop.call_later(pause_s, self._work)
+        else:
+            self.loop.call_soon(self._work)
+
+    def _work_once(self) -> bool:
+        """Do a slice of what is due; tell whether more is waiting right now."""
         now = self.now()
         self.replica.wall_offset = int(time.time() * 1000) - now
         for peer in tuple(self.stuffed):
@@ -164,12 +181,7 @@ class Node:
             self.replica.excuse(stopped_ms - STOP_MS_MIN, now)
         more = self.replica.work(now)
         self.drain()
-        if self.stopped.done():
-            return
-        if more:
-            self.loop.call_soon(self._work)
-        else:
-            self.loop.call_later(WORK_PAUSE_MAX_S, self._work)
+        return more
 
     def _snapshot(self) -> None:
         if not self._is_snapshotting:

@@ -115,12 +115,12 @@ async def _put_in_place(node: Node, old: Replica, tree: Tree) -> None:
         resume(old, node.now())
         raise Refused(503, "Nothing was restored: writes still wait for the log's disk; try again later")
     node.replica = new = successor(old, tree, node.now())
-    failures = _failures(new)
+    failures = new.snapshots_failed
     node.drain()
     while new.last_snapshot[0] != tree.zxid:
         if node.stopped.done():
             raise Refused(500, "The server is stopping")
-        if _failures(new) != failures:
+        if new.snapshots_failed != failures:
             await _take_back(node, old, new)
             raise Refused(500, "Nothing was restored: the snapshot cannot be written; the server's log says why")
         await asyncio.sleep(POLL_S)
@@ -159,7 +159,3 @@ def _make_sure_gone(directory: DataDirectory, name: str) -> None:
     if os.path.exists(directory.path(name)):
         directory.remove(name)
         directory.sync()
-
-
-def _failures(replica: Replica) -> int:
-    return replica.metrics.counters.get("snapshot_error_count", 0)

@@ -95,13 +95,13 @@ async def take_snapshot(node: Node) -> Snapshot:
     replica = node.replica
     while replica.is_snapshotting:  # noqa: ASYNC110  # The core has no events to wait for: what it is told, it counts.
         await asyncio.sleep(POLL_S)
-    failures = replica.metrics.counters.get("snapshot_error_count", 0)
+    failures = replica.snapshots_failed
     before = replica.last_snapshot
     zxid = replica.tree.zxid
     replica.start_snapshot()
     node.drain()
     while replica.last_snapshot is before or replica.last_snapshot[0] < zxid:
-        if replica.metrics.counters.get("snapshot_error_count", 0) != failures or node.stopped.done():
+        if replica.snapshots_failed != failures or node.stopped.done():
             raise Refused(500, "The snapshot failed; the server's log says why")
         await asyncio.sleep(POLL_S)
     assert node.directories is not None
