@@ -267,6 +267,8 @@ def test_a_super_digest_without_a_user_is_refused_and_not_shown() -> None:
         ("tickTime=1000\nminSessionTimeout=100", 100, 20_000),
         ("tickTime=1000\nmaxSessionTimeout=2000", 2000, 2000),
         ("tickTime=1000\nminSessionTimeout=-1\nmaxSessionTimeout=-1", 2000, 20_000),
+        # What a client can be told.
+        ("tickTime=2147483647", 2147483647, 2147483647),
     ],
 )
 def test_session_timeouts_follow_the_tick_unless_set(text: str, least: int, most: int) -> None:

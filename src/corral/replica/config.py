@@ -177,12 +177,14 @@ class Config:
     @property
     def min_session_timeout(self) -> int:
         """Return the least session timeout granted, in ms."""
-        return 2 * self.tick_time_ms if self.min_session_timeout_ms is None else self.min_session_timeout_ms
+        chosen = self.min_session_timeout_ms
+        return min(2 * self.tick_time_ms, INT_MAX) if chosen is None else chosen
 
     @property
     def max_session_timeout(self) -> int:
         """Return the longest session timeout granted, in ms."""
-        return 20 * self.tick_time_ms if self.max_session_timeout_ms is None else self.max_session_timeout_ms
+        chosen = self.max_session_timeout_ms
+        return min(20 * self.tick_time_ms, INT_MAX) if chosen is None else chosen
 
     @property
     def log_dir(self) -> str:
