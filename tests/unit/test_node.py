@@ -69,21 +69,31 @@ def test_a_snapshot_that_is_due_in_the_turn_that_ends_another_is_made_too() -> N
     assert (made.begun, made.ended) == (2, 2)
 
 
+class Faulty:
+    """A replica whose background work fails once."""
+
+    def __init__(self, core: Core, went_on: asyncio.Event) -> None:
+        self._core = core
+        self._went_on = went_on
+        self._faults = [ValueError("why not")]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core.replica, name)
+
+    def work(self, now: int) -> bool:
+        if self._faults:
+            raise self._faults.pop()
+        self._went_on.set()
+        return False
+
+
 def test_background_work_goes_on_after_a_fault() -> None:
     core = Core()
-    faults = [ValueError("why not")]
 
     async def scenario() -> None:
         went_on = asyncio.Event()
-
-        def work(now: int) -> bool:
-            if faults:
-                raise faults.pop()
-            went_on.set()
-            return False
-
-        core.replica.work = work  # type: ignore[method-assign]
-        Node(core.replica, core.config, core.log).start()
+        replica: Any = Faulty(core, went_on)
+        Node(replica, core.config, core.log).start()
         await asyncio.wait_for(went_on.wait(), 20)
 
     asyncio.run(scenario())
