@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -40,11 +41,13 @@ class LoopThread:
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Wait for `work`, done on the loop; Ctrl-C or the timeout cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future: Future[T] | None = None
         try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
             return future.result(timeout)
         except (KeyboardInterrupt, TimeoutError):
-            future.cancel()
+            if future is not None:
+                future.cancel()
             raise
 
     def stop(self) -> None:
@@ -78,8 +81,9 @@ def converse(connection: Connection, is_json: bool) -> int:
 
     reader = make_reader(complete, history_file())
     try:
-        click.echo(f"Connecting to {connection.servers}; help shows the commands, quit leaves.")
         try:
+            # In here, as Ctrl-C may come as soon as this is read.
+            click.echo(f"Connecting to {connection.servers}; help shows the commands, quit leaves.")
             loop.run(context.connect())
         except CorralError as error:
             complain(error)
