@@ -26,6 +26,7 @@ from corral.server.snapshotfile import SnapshotFile
 # While a snapshot is made, a slice each so many seconds; the share of the loop that it takes follows from it.
 SNAPSHOT_PAUSE_S = 0.001
 WORK_PAUSE_MAX_S = 0.1
+# Shorter than what counts as a stop.
 WORK_PAUSE_AFTER_FAULT_S = 0.4
 # A longer one between two calls of `work` is no pause but a stop: of the process, its machine, or its loop.
 STOP_MS_MIN = 500
