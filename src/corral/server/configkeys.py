@@ -135,7 +135,7 @@ FILES = (
         "corral.txnlog.spin",
         "txnlog_spin_us",
         integer(0, 10_000, unit="µs"),
-        "Look so long for the next write before the log's process sleeps; 0: never.",
+        "Look so long for what the log's process and the server tell each other before either sleeps; 0: never.",
     ),
     Key("digest.enabled", "digest_enabled", TRUTH, "Keep a digest of the whole tree, to find differing replicas."),
     Key(

@@ -1,7 +1,7 @@
 """The log's disk as the server's loop sees it: batches go to a process that writes them, its reports come back.
 
 Nothing here waits. What the process has not taken yet is kept here; how much that can be is bounded by how many writes
-may be outstanding.
+may be outstanding. While a report is due soon the loop does not sleep.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
+from corral.server.wakefulness import Wakefulness
 
 
 @dataclass(frozen=True)
 class LogSettings:
-    """How the log is written; see `LogWriter` for the meaning of each, and `SocketSource` for that of the last."""
+    """How the log is written; see `LogWriter` for the meaning of each.
+
+    spin_us: how long either side looks for what the other one sends before it sleeps; 0 for not at all.
+    """
 
     directory: str
     pre_alloc_bytes: int = 64 << 20
@@ -102,6 +106,7 @@ class LogDisk(asyncio.Protocol):
         self._is_stopping = False
         self._gone: asyncio.Future[None]
         self._waiting: deque[tuple[int, float]] = deque()
+        self._wakefulness: Wakefulness
         self.syncs = 0
         self.sync_ms_sum = 0
         self.sync_ms_max = 0
@@ -121,6 +126,9 @@ class LogDisk(asyncio.Protocol):
         """Start the process."""
         loop = asyncio.get_running_loop()
         self._gone = loop.create_future()
+        self._wakefulness = Wakefulness(
+            lambda: self.waiting_since, loop.call_soon, os.sched_yield, self._clock, self._settings.spin_us / 1e6
+        )
         ours, theirs = socket.socketpair()
         with theirs:
             settings = json.dumps(asdict(self._settings))
@@ -139,6 +147,7 @@ class LogDisk(asyncio.Protocol):
             return
         data = b"".join(frames)
         self._waiting.append((last, self._clock()))
+        self._wakefulness.begin()
         self._transport.write(TO_WRITER.pack(APPEND, first, last, len(frames), len(data)) + data)
 
     def roll(self) -> None:
