@@ -196,6 +196,35 @@ def test_an_answer_that_takes_its_time_comes_over_the_loop(monkeypatch: pytest.M
         assert (got, reads.by_callers) == ([b"late"], before)
 
 
+def test_the_loop_stays_awake_while_an_answer_is_due_that_it_has_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    due: list[Callable[[], float]] = []
+    begun: list[float] = []
+    seen: list[float] = []
+
+    class Recorder:
+        def __init__(self, due_since: Callable[[], float], *_: object) -> None:
+            due.append(due_since)
+
+        def begin(self) -> None:
+            begun.append(due[0]())
+
+    def answer(peer: socket.socket, xid: int) -> None:
+        seen.append(due[0]())
+        peer.sendall(data_reply(xid, b""))
+
+    monkeypatch.setattr(shared, "Wakefulness", Recorder)
+    with scripted(answer) as hosts, corral.Client(hosts) as zk:
+        settle(zk)
+        began = time.monotonic()
+        zk.get("/" + "a" * shared.REQUEST_BYTES_MAX)
+
+        since = due[0]()
+
+    assert began < seen[0] < time.monotonic()
+    assert begun
+    assert since == 0.0
+
+
 def test_a_large_request_goes_over_the_loop(reads: Reads) -> None:
     def answer(peer: socket.socket, xid: int) -> None:
         peer.sendall(struct.pack(">iiqi", 16 + 68, xid, 1, 0) + STAT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from corral.base.spin import PAUSE_MAX
-from corral.server.wakefulness import Wakefulness
+from corral.base.wakefulness import Wakefulness
 
 SPAN_S = 5.0
 

@@ -5,6 +5,8 @@ caller that finds the session idle writes its request and reads the answer itsel
 looks away from the socket. Whatever is not plainly that answer, a watch event above all, is left to the loop, and so
 is everything as soon as several callers ask at once: many requests in one write are cheaper than a write for each.
 
+The loop stays awake for a moment for what it has asked for; why is said in `corral.base.spin`.
+
 A lock guards the core, held for no longer than one call of it. Listeners, tasks and timers stay on the loop's thread.
 """
 
@@ -21,6 +23,7 @@ from threading import get_ident
 from typing import Any, Final
 
 from corral.base.spin import Spin
+from corral.base.wakefulness import Wakefulness
 from corral.client.aio import AsyncClient
 from corral.client.effects import Call, complete
 from corral.client.portal import Direct
@@ -35,7 +38,7 @@ REQUEST_BYTES_MAX: Final = 4096
 PATIENCE_MS: Final = 20
 """How long a caller waits at the socket; what takes longer comes over the loop."""
 SPIN_NS: Final = 200_000
-"""How long it looks for the answer before that."""
+"""How long it looks for the answer before that, and how long the loop stays awake for one that it has asked for."""
 CROWD: Final = 1000
 """How many requests go over the loop once two callers have met."""
 
@@ -91,6 +94,10 @@ class SharedTransport(Transport):
         self._is_shut = False
         self._crowd = 0
         self._asking: Any = None
+        self._flushed_at = 0.0
+        self._wakefulness = Wakefulness(
+            self._due_since, self._loop.call_soon, os.sched_yield, time.monotonic, SPIN_NS / 1e9
+        )
 
     # On the loop.
 
@@ -141,8 +148,13 @@ class SharedTransport(Transport):
 
     def _flush(self) -> None:
         # Nobody's request may come between what is taken here and what is written.
+        self._flushed_at = time.monotonic()
         with self._lock:
             super()._flush()
+        self._wakefulness.begin()
+
+    def _due_since(self) -> float:
+        return self._flushed_at if self.session.in_flight else 0.0
 
     def _readable(self, link: Link) -> None:
         error: OSError | None = None

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from corral.base.wakefulness import Wakefulness
 from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
-from corral.server.wakefulness import Wakefulness
 
 
 @dataclass(frozen=True)
