@@ -10,6 +10,8 @@
 Consumers see as little as possible of this: a znode that outlived a reconnect is left alone, a change is written in
 place, and a znode of an earlier session is replaced in one transaction, so that the instance is never missing.
 Each look begins with what the server says; so a lost reply, to whichever request, is found out by looking again.
+
+One file in spite of its length: these are the transitions of one machine.
 """
 
 from __future__ import annotations
