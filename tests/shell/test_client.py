@@ -577,6 +577,35 @@ def test_malformed_access_lists_are_refused_by_value(hosts: str, path: str, styl
     run(main())
 
 
+@pytest.mark.parametrize("wrong", ["text", None, 5, [1]])
+def test_data_that_is_no_bytes_is_refused_by_its_type(hosts: str, path: str, style: Style, wrong: Any) -> None:
+    async def main() -> None:
+        async with style.open(hosts) as zk:
+            why = f"data must be bytes, not {type(wrong).__name__}" + (": encode it" if wrong == "text" else "$")
+            for method in (zk.create, zk.create_and_stat, zk.set):
+                with pytest.raises(errors.BadArguments, match=why) as caught:
+                    await style.ask(method, path, wrong)
+                assert caught.value.outcome is Outcome.NOT_APPLIED
+            for add in (zk.transaction().create, zk.transaction().set):
+                with pytest.raises(errors.BadArguments, match=why):
+                    add(path, wrong)
+            assert await style.ask(zk.exists, path) is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("data", [bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"abcd").cast("i")])
+def test_data_may_be_what_is_as_good_as_bytes(hosts: str, path: str, style: Style, data: Any) -> None:
+    async def main() -> None:
+        async with style.open(hosts) as zk:
+            await style.ask(zk.create, path, data)
+            assert (await style.ask(zk.get, path))[0] == b"abcd"
+            await style.ask(zk.set, path, data)
+            assert (await style.ask(zk.get, path))[0] == b"abcd"
+
+    run(main())
+
+
 def test_a_client_that_is_not_started_or_closed_says_so(hosts: str) -> None:
     async def main() -> None:
         zk = corral.connect(hosts)

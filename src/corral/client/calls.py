@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from corral.base.errors import WireError
 from corral.client.effects import Call, Decode, nothing
-from corral.client.values import WatcherType, WatchMode, ZnodeStat
+from corral.client.values import WatcherType, WatchMode, ZnodeStat, data_bytes
 from corral.client.watches import CHILD, DATA, EXIST, PERSISTENT, RECURSIVE, Listener
 from corral.wire import client as records
 from corral.wire import opcodes
@@ -142,6 +142,8 @@ class Calls:
 
     def create(self, path: bytes, data: bytes, acl: list[ACL], flags: int, ttl_ms: int, has_stat: bool) -> Call:
         """A new znode; flags as on the wire."""
+        if type(data) is not bytes:
+            data = data_bytes(data)
         op = opcodes.CREATE2 if has_stat else opcodes.CREATE
         if flags in (TTL, TTL_SEQUENCE):
             request: object = records.CreateTtlRequest(path, data, acl, flags, ttl_ms)
@@ -155,6 +157,8 @@ class Calls:
 
     def set(self, path: bytes, data: bytes, version: int) -> Call:
         """New data."""
+        if type(data) is not bytes:
+            data = data_bytes(data)
         payload = b"".join((_pack_int(len(path)), path, _pack_int(len(data)), data, _pack_int(version)))
         return Call(opcodes.SET_DATA, payload, _stat, True, path)
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from corral.base.errors import InvalidAcl
+from corral.base.errors import BadArguments, InvalidAcl
 from corral.wire.data import ACL, OPEN_ACL
 from corral.wire.opcodes import ALL_PERMS, READ
 
@@ -95,6 +95,14 @@ READ_ONLY_ACL: Final[list[ACL]] = [ACL(READ, "world", "anyone")]
 """Anyone may read."""
 CREATOR_ALL: Final[list[ACL]] = [ACL(ALL_PERMS, "auth", "")]
 """Whoever the creator has shown to be may do anything."""
+
+
+def data_bytes(data: object) -> bytes:
+    """Return a znode's data as it is sent, a copy of what is no bytes yet. Raises BadArguments, naming the type."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    hint = ": encode it" if isinstance(data, str) else ""
+    raise BadArguments(f"data must be bytes, not {type(data).__name__}{hint}")
 
 
 def access_list(acl: Sequence[ACL] | None) -> list[ACL]:
