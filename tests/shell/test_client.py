@@ -510,6 +510,27 @@ def test_a_client_below_a_chroot_sees_nothing_else(hosts: str, path: str, style:
     run(main())
 
 
+def test_errors_below_a_chroot_name_the_path_that_was_asked_for(hosts: str, path: str, style: Style) -> None:
+    async def main() -> None:
+        async with style.open(f"{hosts}{path}") as zk:
+            await style.ask(zk.ensure_path, "/")
+            for ask in (zk.get, zk.delete, zk.children, lambda at: zk.set(at, b"")):
+                with pytest.raises(errors.NoNode, match=r"^/no: NoNode$"):
+                    await style.ask(ask, "/no")
+            with pytest.raises(errors.NodeExists, match=r"^/: NodeExists$"):
+                await style.ask(zk.create, "/")
+            with pytest.raises(errors.NoNode, match=r"^/no/child: NoNode$"):
+                await style.ask(zk.create, "/no/child")
+            with pytest.raises(RequestTooLarge, match=r"for '/a' has"):
+                await style.ask(zk.create, "/a", bytes(1_100_000))
+            with pytest.raises(TransactionFailed) as caught:
+                await style.ask(zk.transaction().delete("/no").commit)
+            (refused,) = await style.ask(zk.multi_read, get=["/no"])
+            assert [str(caught.value.error), str(refused)] == ["/no: NoNode"] * 2
+
+    run(main())
+
+
 def test_ephemerals_of_a_chroot_leave_out_its_namesakes(hosts: str, path: str) -> None:
     """The server takes the path as a mere prefix. Asked over a session that has some on either side of the chroot."""
 

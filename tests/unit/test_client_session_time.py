@@ -123,7 +123,7 @@ def test_a_refusal_because_the_session_is_over_is_its_loss(said_of: str) -> None
     driver = up()
     call = calls.set(b"/a", b"", -1)
     if said_of != "write":
-        work = Transaction(calls, str.encode, lambda path, flags: path.encode(), asyncio.sleep)
+        work = Transaction(calls, str.encode, lambda path, flags: path.encode(), asyncio.sleep, bytes.decode)
         work.check("/a").set("/a", b"")
         parts = [(part.op, part.frame) for part in work._parts]
         call = calls.multi(parts, work._read, opcodes.MULTI)

@@ -64,7 +64,16 @@ from corral.client.session import Session
 from corral.client.streams import EventStream, StateStream
 from corral.client.transaction import Transaction, create_flags, read_results
 from corral.client.transport import Transport
-from corral.client.values import EventType, State, WatcherType, WatchEvent, WatchMode, ZnodeStat, access_list
+from corral.client.values import (
+    EventType,
+    State,
+    WatcherType,
+    WatchEvent,
+    WatchMode,
+    ZnodeStat,
+    access_list,
+    shown_path,
+)
 from corral.client.watches import KINDS_OF, PERSISTENT, RECURSIVE, Listener
 from corral.wire import opcodes
 from corral.wire.data import ACL
@@ -118,7 +127,9 @@ class AsyncClient:
         self.chroot = where.chroot
         self._chroot = where.chroot.encode()
         self._rng = random.Random(seed)
-        self._session = self._make_session(HostRound(where.hosts, self._rng), session_timeout_ms, read_only, sasl)
+        self._session = self._make_session(
+            HostRound(where.hosts, self._rng), session_timeout_ms, read_only, sasl, self._chroot
+        )
         self._auth = list(auth)
         self._bytes_max = request_bytes_max - _FRAME_HEAD_BYTES
         self._ssl = ssl_context
@@ -348,7 +359,7 @@ class AsyncClient:
             return []
 
         def read(buf: bytes, at: int, end: int) -> list[Any]:
-            return read_results(buf, at, end, parts)
+            return read_results(buf, at, end, parts, self._shown)
 
         call = self._calls.multi([(part.op, part.frame) for part in parts], read, opcodes.MULTI_READ)
         found: list[tuple[bytes, ZnodeStat] | list[str] | ZooKeeperError] = await self._run(call)
@@ -454,7 +465,7 @@ class AsyncClient:
 
         `async with zk.transaction() as t:` commits at the end of the block and raises if it is refused.
         """
-        return Transaction(self._calls, self._full, self._full_for_create, self._run)
+        return Transaction(self._calls, self._full, self._full_for_create, self._run, self._shown)
 
     def reconfig(
         self, joining: str | None = None, leaving: str | None = None, members: str | None = None, from_config: int = -1
@@ -612,7 +623,7 @@ class AsyncClient:
             raise WrongProcess(f"the client was made in process {self._pid}, this is {os.getpid()}: make one here")
         if len(call.frame) > self._bytes_max:
             size = len(call.frame) + _FRAME_HEAD_BYTES
-            what = repr(call.path.decode()) if call.path else "several znodes"
+            what = repr(self._shown(call.path)) if call.path else "several znodes"
             raise RequestTooLarge(
                 f"the request for {what} has {size} bytes, servers take {self._bytes_max + 8}; it was "
                 "not sent; raise jute.maxbuffer on every server, then request_bytes_max here"
@@ -668,11 +679,7 @@ class AsyncClient:
 
     def _shown(self, path: bytes) -> str:
         """Return a path as the user knows it."""
-        chroot = self._chroot
-        if path.startswith(chroot + b"/"):
-            return path[len(chroot) :].decode()
-        # The ensemble's configuration is seen from every chroot.
-        return "/" if path == chroot else path.decode()
+        return shown_path(path, self._chroot)
 
     def _obey(self) -> None:
         """Do what the session wants, in order."""

@@ -38,7 +38,7 @@ from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, Se
 from corral.client.exchange import Exchange, Sasl
 from corral.client.hosts import PAUSE_MS_MAX, Host, HostRound
 from corral.client.readwrite import QUESTION_MS_MAX, ReadWriteSearch
-from corral.client.values import EventType, State
+from corral.client.values import EventType, State, shown_path
 from corral.client.watches import Listener, WatchTable
 from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, WatcherEvent
 from corral.wire.opcodes import (
@@ -79,12 +79,15 @@ class Session:
     effects: to be taken by the shell, in order; a Call there is complete. id, password: of the session. zxid: the
     last one seen. read_only: whether a server without a quorum will do. why: the last connection failed, the session
     was lost or the client was closed. error: what the client was closed with. connections: how many there have been.
-    sasl: how it authenticates on every connection, before anything else of the session is sent. rng: where chance comes
-    from, the shell's too.
+    sasl: how it authenticates on every connection, before anything else of the session is sent. chroot: what errors
+    leave out of paths. rng: where chance comes from, the shell's too.
     """
 
-    def __init__(self, hosts: HostRound, timeout_ms: int, read_only: bool = False, sasl: Sasl | None = None) -> None:
+    def __init__(
+        self, hosts: HostRound, timeout_ms: int, read_only: bool = False, sasl: Sasl | None = None, chroot: bytes = b""
+    ) -> None:  # fmt: skip
         self._hosts = hosts
+        self._chroot = chroot
         self.rng = hosts.rng
         self._asked_ms = timeout_ms
         self._read_only = read_only
@@ -492,7 +495,7 @@ class Session:
                     # A transaction's answer has it inside.
                     err = refusal.code
             if err:
-                call.error = _refusal(call, err)
+                call.error = self._refusal(call, err)
             # Only now: one whose answer cannot be read is still in flight when the connection is given up for it.
             self._in_flight.popleft()
             watch = call.watch
@@ -765,12 +768,11 @@ class Session:
     def _attempt_ms(self) -> int:
         return max(self.timeout // (len(self._hosts) + 1), 500)
 
-
-def _refusal(call: Call, err: int) -> CorralError:
-    if err == SessionExpired.code:
-        # Refused, so nothing was done: to callers it is the loss of the session like any other.
-        return SessionLost(f"the session was lost: {_ENDED}")
-    return error_of(err, call.path.decode("utf-8", "replace") or f"operation {call.op}")
+    def _refusal(self, call: Call, err: int) -> CorralError:
+        if err == SessionExpired.code:
+            # Refused, so nothing was done: to callers it is the loss of the session like any other.
+            return SessionLost(f"the session was lost: {_ENDED}")
+        return error_of(err, shown_path(call.path, self._chroot) if call.path else f"operation {call.op}")
 
 
 def _frame(xid: int, op: int, body: bytes) -> bytes:

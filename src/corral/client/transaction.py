@@ -56,12 +56,13 @@ class Transaction:
 
     def __init__(
         self, calls: Calls, full: Callable[[str], bytes], full_for_create: Callable[[str, int], bytes],
-        run: Callable[[Call], Awaitable[Any]],
+        run: Callable[[Call], Awaitable[Any]], shown: Callable[[bytes], str],
     ) -> None:  # fmt: skip
         self._calls = calls
         self._full = full
         self._full_for_create = full_for_create
         self._run = run
+        self._shown = shown
         self._parts: list[Call] = []
         self._names: list[str] = []
         self.results: list[Result] = []
@@ -126,7 +127,7 @@ class Transaction:
 
     def _read(self, buf: bytes, at: int, end: int) -> list[Any]:
         """Read the reply. Raises SessionExpired where that is why it was refused: no operation is to blame for it."""
-        answers = read_results(buf, at, end, self._parts)
+        answers = read_results(buf, at, end, self._parts, self._shown)
         for answer in answers:
             if type(answer) is SessionExpired:
                 raise answer
@@ -142,8 +143,10 @@ class Transaction:
             await self.commit()
 
 
-def read_results(buf: bytes, at: int, end: int, parts: Sequence[Call]) -> list[Any]:
-    """Read a multi's reply: a result or an error for each of `parts`."""
+def read_results(
+    buf: bytes, at: int, end: int, parts: Sequence[Call], shown: Callable[[bytes], str]
+) -> list[Any]:  # fmt: skip
+    """Read a multi's reply: a result or an error for each of `parts`. shown(path): as its user knows it."""
     results: list[Any] = []
     for part in parts:
         op, done, err = _unpack_head(buf, at)
@@ -153,7 +156,7 @@ def read_results(buf: bytes, at: int, end: int, parts: Sequence[Call]) -> list[A
         if op == opcodes.ERROR:
             (err,) = _unpack_int(buf, at)
             at += 4
-            results.append(error_of(err, part.path.decode("utf-8", "replace")) if err else ZooKeeperError("not done"))
+            results.append(error_of(err, shown(part.path)) if err else ZooKeeperError("not done"))
             continue
         results.append(part.decode(buf, at, end))
         at += _size_of(op, buf, at)

@@ -97,6 +97,16 @@ CREATOR_ALL: Final[list[ACL]] = [ACL(ALL_PERMS, "auth", "")]
 """Whoever the creator has shown to be may do anything."""
 
 
+def shown_path(path: bytes, chroot: bytes) -> str:
+    """Return a path as a user below `chroot` knows it."""
+    if path.startswith(chroot + b"/"):
+        path = path[len(chroot) :]
+    elif path == chroot:
+        path = b"/"
+    # Others are seen from every chroot, as the ensemble's configuration is.
+    return path.decode("utf-8", "replace")
+
+
 def data_bytes(data: object) -> bytes:
     """Return a znode's data as it is sent, a copy of what is no bytes yet. Raises BadArguments, naming the type."""
     if isinstance(data, bytes | bytearray | memoryview):
