@@ -54,6 +54,25 @@ def test_credentials_and_watches_go_before_waiting_requests_on_every_connection(
     assert decode(SetWatches, frames[1][2]) == SetWatches(9, [b"/a"], [], [])
 
 
+@pytest.mark.parametrize("is_up", [True, False])
+def test_credentials_that_were_given_twice_are_shown_once_on_every_later_connection(is_up: bool) -> None:
+    driver = up() if is_up else Driver()
+    shown = [Call(opcodes.AUTH, b"", nothing, False) for _ in range(3)]
+    for call, token in zip(shown, (b"u:p", b"v:p", b"u:p"), strict=True):
+        driver.session.authenticate("digest", token, call)
+    if is_up:
+        # Whoever asks again waits for an answer of its own, which the loss of the connection leaves out.
+        assert len(driver.sent()) == 3
+        driver.session.closed("gone", driver.now)
+    driver.hello()
+
+    assert [frame[2][8:] for frame in driver.sent()] == [b"digest\0\0\0\3u:p", b"digest\0\0\0\3v:p"]
+    driver.reply(opcodes.XID_AUTH)
+    assert driver.said()[-2:] == [shown[0], shown[2]]
+    driver.reply(opcodes.XID_AUTH)
+    assert driver.said() == [shown[1]]
+
+
 def test_refused_credentials_close_the_client() -> None:
     driver = up()
     shown = Call(opcodes.AUTH, b"", nothing, False)

@@ -107,7 +107,8 @@ class Session:
         self.watches = WatchTable()
         self.effects: list[Effect] = []
         self._auth: list[bytes] = []
-        self._auth_calls: deque[Call | None] = deque()
+        # Who waits for each answer about credentials.
+        self._auth_calls: deque[list[Call]] = deque()
         self._xid = 0
         self._out: list[bytes] = []
         self._in_flight: deque[Call] = deque()
@@ -152,10 +153,11 @@ class Session:
         self._require_open()
         call.op = AUTH
         call.frame = packet = encode(AuthPacket(0, scheme, token))
-        self._auth.append(packet)
+        if packet not in self._auth:
+            self._auth.append(packet)
         if self._is_up:
             self._out.append(_frame(XID_AUTH, AUTH, packet))
-            self._auth_calls.append(call)
+            self._auth_calls.append([call])
         else:
             # Sent with all others when the connection is there.
             self._waiting.append(call)
@@ -547,15 +549,13 @@ class Session:
             self.effects.append(Fire(listener, kind, event.path, zxid))
 
     def _authenticated(self, err: int, now: int) -> None:
-        call = self._auth_calls.popleft() if self._auth_calls else None
+        calls = self._auth_calls.popleft() if self._auth_calls else []
         if not err:
-            if call is not None:
-                self.effects.append(call)
+            self.effects.extend(calls)
             return
         error = AuthFailed("the client is closed: the server refused its credentials")
-        if call is not None:
-            call.error = error
-            self.effects.append(call)
+        for call in calls:
+            self._fail(call, error)
         # The server closes the connection behind this, and would again.
         self._finish(error)
 
@@ -615,8 +615,8 @@ class Session:
         for packet in self._auth:
             self._out.append(_frame(XID_AUTH, AUTH, packet))
         waiting, self._waiting = self._waiting, deque()
-        auth_calls = {id(call.frame): call for call in waiting if call.op == AUTH}
-        self._auth_calls = deque(auth_calls.get(id(packet)) for packet in self._auth)
+        asked = [call for call in waiting if call.op == AUTH]
+        self._auth_calls = deque([call for call in asked if call.frame == packet] for packet in self._auth)
         for op, body in self.watches.packets(self.zxid):
             self._out.append(_frame(XID_SET_WATCHES, op, body))
         self._become(self._connected_as)
@@ -708,10 +708,9 @@ class Session:
         self._out.clear()
         self._rest = []
         self._ping_sent_at = 0
-        for call in self._auth_calls:
-            if call is not None:
-                # It is shown again on the next connection.
-                self._waiting.append(call)
+        for calls in self._auth_calls:
+            # They are shown again on the next connection.
+            self._waiting.extend(calls)
         self._auth_calls.clear()
 
     def _fail_in_flight(self, why: str) -> None:
