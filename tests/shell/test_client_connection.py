@@ -103,6 +103,38 @@ def test_what_failed_on_the_way_is_asked_again_if_that_can_be_done_twice(hosts: 
     run(main())
 
 
+@pytest.mark.parametrize("is_tried", [True, False])
+def test_an_attempt_waits_for_a_server_no_longer_than_there_is_time_for_all(
+    hosts: str, path: str, style: Style, is_tried: bool
+) -> None:
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, style.open(proxy.hosts, session_timeout_ms=20_000) as zk:
+            await style.ask(zk.create, path)
+            if is_tried:
+                proxy.lose_reply(opcodes.SET_DATA)
+                proxy.refuse()
+            else:
+                proxy.shut()
+                await until(lambda: zk.state is State.SUSPENDED)
+            tries = []
+
+            def ask() -> object:
+                tries.append(1)
+                return zk.set(path, b"1")
+
+            asked = style.ask(zk.retry, retry.until(0.3), ask, is_idempotent=True)
+            with pytest.raises(RequestTimeout, match=r"no server to ask within the 0.3 s") as caught:
+                await asyncio.wait_for(asked, 5)
+            assert caught.value.outcome is (Outcome.UNKNOWN if is_tried else Outcome.NOT_APPLIED)
+            assert len(tries) == is_tried
+
+            proxy.open()
+            stat = await style.ask(zk.retry, retry.until(10.0), ask, is_idempotent=True)
+            assert stat.version == 1 + is_tried
+
+    run(main())
+
+
 def test_a_read_whose_answer_is_lost_changed_nothing(hosts: str, path: str, style: Style) -> None:
     async def main() -> None:
         async with Proxy(hosts) as proxy, style.open(proxy.hosts, session_timeout_ms=5000) as zk:

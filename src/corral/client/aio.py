@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import os
 import random
 import ssl
@@ -36,6 +37,7 @@ from corral.base.errors import (
     NotEmpty,
     NotReadOnly,
     NoWatcher,
+    Outcome,
     ZooKeeperError,
 )
 from corral.base.liblog import LibraryLog
@@ -604,15 +606,34 @@ class AsyncClient:
         """
         began = time.monotonic()
         attempt = 0
+        outcome = Outcome.NOT_APPLIED
         while True:
             attempt += 1
             try:
+                if policy.total_s != math.inf and self._lacks_server():
+                    await self._find_server(began + policy.total_s - time.monotonic(), policy.total_s, outcome)
                 return await ask()
             except ClientError as error:
                 pause = policy.pause(attempt, time.monotonic() - began, error, is_idempotent, self._rng)
                 if pause is None:
                     raise
+                outcome = Outcome.UNKNOWN if error.outcome is Outcome.UNKNOWN else outcome
             await asyncio.sleep(pause)
+
+    def _lacks_server(self) -> bool:
+        """Tell whether a request would be kept until a server is there."""
+        is_asked = self._is_started and self._generation == forks.generation
+        return is_asked and self._session.state is not State.CLOSED and not self._session.is_established
+
+    async def _find_server(self, left_s: float, total_s: float, outcome: Outcome) -> None:
+        """Wait for a server, or the end of the client. outcome: of what was tried before. Raises RequestTimeout."""
+        try:
+            await self.wait_for(State.CONNECTED, State.READ_ONLY, State.CLOSED, timeout=left_s)
+        except RequestTimeout as error:
+            why = f": {self._session.why}" if self._session.why else ""
+            raise RequestTimeout(
+                f"no server to ask within the {total_s} s for all attempts; the last one is {self.server}{why}", outcome
+            ) from error
 
     # Inside.
 

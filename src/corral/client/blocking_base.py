@@ -6,6 +6,7 @@ anybody. It may use the client itself.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from corral.base.errors import CorralError
+from corral.base.errors import CorralError, Outcome
 from corral.client.errors import ClientClosed, ClientError, RequestTimeout
 from corral.client.portal import Direct, Portal
 from corral.client.retry import Retry
@@ -231,14 +232,19 @@ class BlockingClient:
         """
         began = time.monotonic()
         attempt = 0
+        outcome = Outcome.NOT_APPLIED
         while True:
             attempt += 1
             try:
+                if policy.total_s != math.inf and self._zk._lacks_server():
+                    left = began + policy.total_s - time.monotonic()
+                    self._wait(self._zk._find_server, left, policy.total_s, outcome)
                 return ask()
             except ClientError as error:
                 pause = policy.pause(attempt, time.monotonic() - began, error, is_idempotent, self._zk._rng)
                 if pause is None:
                     raise
+                outcome = Outcome.UNKNOWN if error.outcome is Outcome.UNKNOWN else outcome
             time.sleep(pause)
 
     def forget_watch(self, path: str, listener: Listener) -> None:

@@ -26,8 +26,8 @@ class Retry:
     """How often, for how long and after which pauses.
 
     attempts: in all. delay_s: before the second; each later pause is `factor` times longer, up to `delay_max_s`.
-    jitter: how much of a pause is drawn by chance, 0 to 1. total_s: after which no new attempt begins. unknown:
-    whether to repeat, too, what may have taken effect.
+    jitter: how much of a pause is drawn by chance, 0 to 1. total_s: after which no new attempt begins, nor one
+    waits for a server any longer to begin with. unknown: whether to repeat, too, what may have taken effect.
     """
 
     attempts: int = ATTEMPTS_MAX
