@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.loops import expire, give_up_session, run, until
@@ -14,8 +15,8 @@ from corral.client.values import CREATOR_ALL, State
 from corral.client.watches import CHILD, DATA
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
 from corral.recipes.guard import Guard
-from corral.recipes.held import HoldState
-from corral.recipes.lock import Lock, Style
+from corral.recipes.held import Held, HoldState
+from corral.recipes.lock import Lock, Scope, Style
 from corral.wire.opcodes import CREATE2, DELETE, EXISTS, GET_CHILDREN, MULTI
 
 
@@ -60,6 +61,45 @@ def test_one_at_a_time_in_order_of_arrival(hosts: str, path: str, style: Style) 
             assert order == list(range(10))
             assert tokens == sorted(tokens)
             assert await _is_empty(zk, path)
+
+    run(main())
+
+
+@pytest.mark.parametrize("scope", ["task", "object"])
+def test_a_block_that_is_left_in_another_task_releases_the_lock(hosts: str, path: str, scope: Scope) -> None:
+    """The loop ends an asynchronous generator that nobody goes on with in a task of its own."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            lock = Lock(zk, path, scope=scope)
+
+            async def guarded() -> AsyncIterator[Held]:
+                async with lock as held, lock:
+                    yield held
+
+            held = await anext(guarded())
+
+            assert await held.wait_lost(5) is HoldState.RELEASED
+            async with lock:
+                pass
+            await until(lambda: _is_empty(zk, path))
+
+    run(main())
+
+
+def test_a_lost_block_that_is_left_in_another_task_says_so(hosts: str, path: str) -> None:
+    """The entering task is not the one to cancel any more."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            lock = Lock(zk, path)
+            held = await asyncio.create_task(lock.__aenter__())
+            await zk.delete(held.path)
+            await held.wait_lost(5)
+            with pytest.raises(HoldLost):
+                await lock.__aexit__(None, None, None)
+            async with lock:
+                pass
 
     run(main())
 

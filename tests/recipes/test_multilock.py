@@ -10,6 +10,7 @@ from tests.support.proxy import Proxy
 
 import corral
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
+from corral.recipes.held import HoldState
 from corral.recipes.lock import Lock
 from corral.recipes.multilock import MultiLock
 
@@ -30,6 +31,21 @@ def test_opposite_orders_do_not_deadlock(hosts: str, path: str) -> None:
                         assert [each.path.split("/")[2] for each in held] == list(names)
 
             await asyncio.gather(work(zk, "a", "b"), work(other, "b", "a"))
+
+    run(main())
+
+
+def test_a_block_that_is_left_in_another_task_releases_all(hosts: str, path: str) -> None:
+    """Each lock gives back what the entering task holds."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            both = _both(zk, path, "a", "b")
+            first, second = await asyncio.create_task(both.__aenter__())
+            await both.__aexit__(None, None, None)
+            assert (first.state, second.state) == (HoldState.RELEASED, HoldState.RELEASED)
+            async with both:
+                pass
 
     run(main())
 

@@ -9,7 +9,7 @@ from tests.support.loops import expire, run, until
 from tests.support.proxy import Proxy
 
 import corral
-from corral.recipes.errors import HoldLost, RecipeTimeout
+from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
 from corral.recipes.semaphore import LimitDiffers, Semaphore
 from corral.wire.opcodes import CREATE2
 
@@ -39,6 +39,34 @@ def test_never_more_than_the_limit(hosts: str, path: str) -> None:
             assert done == 12
             assert most <= 3
             assert (await zk.get(path))[0] == b"3"
+            await until(lambda: _leases(zk, path, 0))
+
+    run(main())
+
+
+def test_a_block_is_left_by_another_task_only_where_it_is_clear_which(hosts: str, path: str) -> None:
+    """Of two open blocks neither is the leaver's; once a task has ended, its block is the one."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            semaphore = Semaphore(zk, path, limit=2)
+            go = asyncio.Event()
+
+            async def work() -> None:
+                async with semaphore:
+                    await go.wait()
+
+            tasks = [asyncio.create_task(work()) for _ in range(2)]
+            await until(lambda: _leases(zk, path, 2))
+            with pytest.raises(NotHeld, match="leave it in the task that entered it"):
+                await semaphore.__aexit__(None, None, None)
+            go.set()
+            await asyncio.gather(*tasks)
+
+            for _ in range(2):
+                await asyncio.create_task(semaphore.__aenter__())
+            for _ in range(2):
+                await semaphore.__aexit__(None, None, None)
             await until(lambda: _leases(zk, path, 0))
 
     run(main())

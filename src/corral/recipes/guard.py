@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Generator, Hashable
 from typing import Any, Generic, TypeVar
 
-from corral.recipes.errors import HoldLost
+from corral.recipes.errors import HoldLost, NotHeld
 from corral.recipes.held import Held, HoldState
 from corral.recipes.owner import current_owner
 
@@ -46,7 +46,8 @@ class Guard:
         self._forget()
         is_lost = self.held.state is HoldState.LOST and self._cancels
         is_ours = False
-        if self._has_fired and self._task is not None:
+        # A block that is left in another task has nothing to take back there.
+        if self._has_fired and self._task is not None and self._task is asyncio.current_task():
             if not isinstance(error, asyncio.CancelledError):
                 # The block may have ended before it was told.
                 try:
@@ -71,12 +72,32 @@ class Blocks(Generic[T]):
         self._open.setdefault(current_owner(), []).append(what)
 
     def leave(self) -> T:
-        """End the innermost block of the present owner; return what it has."""
-        owner = current_owner()
+        """End the innermost block of the present owner; return what it has.
+
+        A block may be left in another task than it was entered, as that of an asynchronous generator which the loop
+        ends. Raises NotHeld where it cannot be told which block that is.
+        """
+        owner = self._leaver()
         what = self._open[owner].pop()
         if not self._open[owner]:
             del self._open[owner]
         return what
+
+    def _leaver(self) -> Hashable:
+        """Return whose block is left: the present owner's, an ended task's, or the only one that there is."""
+        owner = current_owner()
+        if owner in self._open:
+            return owner
+        ended = (each for each in self._open if isinstance(each, asyncio.Task) and each.done())
+        found = next(ended, None)
+        if found is not None:
+            return found
+        if len(self._open) == 1:
+            return next(iter(self._open))
+        raise NotHeld(
+            f"the block was not entered by who leaves it, and {len(self._open)} others have blocks of it open: "
+            "leave it in the task that entered it"
+        )
 
 
 class Steps(Generic[T]):

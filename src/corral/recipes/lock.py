@@ -109,11 +109,10 @@ class LineLock:
         Nothing is held from the last release on; the node is removed in the background whatever happens. Raises
         NotHeld if the caller does not hold the lock.
         """
-        owner = self._owner()
-        hold = self._holds.get(owner)
+        hold = self._holds.get(self._owner())
         if hold is None:
             raise NotHeld(f"{self.path} is not held by who releases it")
-        return await self._release(owner, hold.held, timeout)
+        return await self._release(hold.held, timeout)
 
     @property
     def held(self) -> Held | None:
@@ -169,7 +168,7 @@ class LineLock:
         try:
             await guard.end(error)
         finally:
-            await self._release(self._owner(), guard.held, RELEASE_S)
+            await self._release(guard.held, RELEASE_S)
 
     # Inside.
 
@@ -204,13 +203,13 @@ class LineLock:
         contender = Contender(self._zk, self.path, self._endings, self.identifier, self._acl, is_hex=self._is_hex)
         return await Place(self._zk, contender, self._rule, self.identifier).take(wait=wait)
 
-    async def _release(self, owner: Hashable, held: Held, timeout: float | None) -> bool:
-        return await held.release(timeout) if self._let_go(owner, held) else True
+    async def _release(self, held: Held, timeout: float | None) -> bool:
+        return await held.release(timeout) if self._let_go(held) else True
 
-    def _let_go(self, owner: Hashable, held: Held) -> bool:
-        """Count a release; tell whether it was the last one, so that nothing is held from now on."""
-        hold = self._holds.get(owner)
-        if hold is None or hold.held is not held:
+    def _let_go(self, held: Held) -> bool:
+        """Count a release of `held`, whoever makes it; tell whether it was the last, so that nothing is held now."""
+        owner, hold = next((each for each in self._holds.items() if each[1].held is held), (None, None))
+        if hold is None:
             # It was lost, and the owner has begun anew.
             return False
         if hold.count > 1:

@@ -120,7 +120,7 @@ class MultiLock:
 
     async def _give_back(self, taken: Sequence[tuple[LineLock, Held]], timeout: float | None) -> bool:
         # All are let go before the server's word is awaited for the first: a cancellation meanwhile leaves none held.
-        gone = [held for lock, held in taken if lock._let_go(lock._owner(), held)]
+        gone = [held for lock, held in taken if lock._let_go(held)]
         until = None if timeout is None else asyncio.get_running_loop().time() + timeout
         is_done = True
         for held in gone:
