@@ -10,7 +10,7 @@ from tests.support.loops import expire, run, until, until_children
 from tests.support.proxy import Proxy
 
 import corral.client.aio as corral
-from corral.base.errors import NoAuth
+from corral.base.errors import BadArguments, NoAuth
 from corral.recipes.errors import NotHeld
 from corral.recipes.queue import Queue, QueueForm
 from corral.recipes.queue_items import BadItem, frame, in_order, item_name, unframe
@@ -25,6 +25,28 @@ def test_items_are_framed_as_curator_frames_them() -> None:
     assert frame([b"hello"]) == data
     assert unframe(data) == [b"hello"]
     assert unframe(frame([b"a", b""])) == [b"a", b""]
+
+
+@pytest.mark.parametrize("form", list(QueueForm))
+def test_a_queue_at_the_root_of_a_chroot_works_or_is_refused(hosts: str, path: str, form: QueueForm) -> None:
+    """kazoo's locking queue has all that it needs below it; the others need a place beside them."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            await zk.create(path)
+        async with corral.connect(hosts + path) as zk:
+            if form is not QueueForm.KAZOO_LOCKING:
+                with pytest.raises(BadArguments, match="nothing is beside /"):
+                    Queue(zk, "/", form=form)
+                return
+            async with Queue(zk, "/", form=form) as queue:
+                await queue.put(b"one")
+                claimed = await queue.claim(timeout=5)
+                assert claimed is not None
+                assert claimed.items == [b"one"]
+                await queue.consume(claimed)
+
+    run(main())
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", frame([b"x"])[:-1], frame([b"xyz"])[:-3]])

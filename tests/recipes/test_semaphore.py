@@ -9,6 +9,7 @@ from tests.support.loops import expire, run, until
 from tests.support.proxy import Proxy
 
 import corral
+from corral.base.errors import BadArguments
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
 from corral.recipes.semaphore import LimitDiffers, Semaphore
 from corral.wire.opcodes import CREATE2
@@ -68,6 +69,17 @@ def test_a_block_is_left_by_another_task_only_where_it_is_clear_which(hosts: str
             for _ in range(2):
                 await semaphore.__aexit__(None, None, None)
             await until(lambda: _leases(zk, path, 0))
+
+    run(main())
+
+
+def test_one_of_kazoo_is_refused_at_the_root(hosts: str) -> None:
+    """Its line would be a child of it, and counted as a lease."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk:
+            with pytest.raises(BadArguments, match="nothing is beside /"):
+                Semaphore(zk, "/", limit=1, style="kazoo")
 
     run(main())
 

@@ -18,7 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from corral.base.errors import BadVersion, NodeExists, NoNode
+from corral.base.errors import BadArguments, BadVersion, NodeExists, NoNode
 from corral.client.aio import AsyncClient
 from corral.client.transaction import Transaction, TransactionFailed
 from corral.client.values import State
@@ -39,7 +39,7 @@ BATCH_MAX: Final = 1000
 class Queue:
     """A queue at `path`. form: on the wire. lock_path: where claims are, `<path>-locks` unless given.
 
-    clock: seconds since 1970, for items that are due later.
+    clock: seconds since 1970, for items that are due later. Raises BadArguments for a path that cannot be a queue's.
     """
 
     def __init__(
@@ -53,9 +53,12 @@ class Queue:
         self._clock = clock
         base = path.rstrip("/")
         is_locking = form is QueueForm.KAZOO_LOCKING
+        if not base and not is_locking:
+            raise BadArguments(f"a queue at {path!r}: claims and permits are beside a queue, and nothing is beside /")
         self._items = f"{base}/entries" if is_locking else base
         self._claims = f"{base}/taken" if is_locking else lock_path or f"{base}-locks"
-        self._once = Once(zk, base + PERMITS, acl)
+        self._permits = f"{base or '/'}{PERMITS}"
+        self._once = Once(zk, self._permits, acl)
         self._rest: list[bytes] = []
         self._bad: set[str] = set()
         self._fence = ""
@@ -366,7 +369,7 @@ class Queue:
     async def _make_fence(self) -> str:
         """Return the path of a node that is there as long as this session is."""
         while self._fence_session != self._zk.session_id or not self._fence:
-            await self._try_fence(f"{self.path.rstrip('/')}{PERMITS}/{uuid.uuid4()}")
+            await self._try_fence(f"{self._permits}/{uuid.uuid4()}")
         return self._fence
 
     async def _try_fence(self, path: str) -> None:

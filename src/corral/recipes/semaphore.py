@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Final, Literal, TypeVar, get_args
 
-from corral.base.errors import BadVersion, NodeExists, NoNode
+from corral.base.errors import BadArguments, BadVersion, NodeExists, NoNode
 from corral.client.aio import AsyncClient
 from corral.client.errors import ConnectionLoss, SessionLost
 from corral.client.values import WatchEvent
@@ -66,6 +66,8 @@ class Semaphore:
         self._acl = acl
         base = path.rstrip("/")
         self._is_kazoo = style == "kazoo"
+        if self._is_kazoo and not base:
+            raise BadArguments(f"kazoo's semaphore at {path!r}: its line is beside it, and nothing is beside /")
         self._locks = f"{path}-__lock__" if self._is_kazoo else f"{base}/locks"
         self._leases = path if self._is_kazoo else f"{base}/leases"
         self._blocks: Blocks[Guard] = Blocks()
