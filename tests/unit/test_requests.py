@@ -267,6 +267,22 @@ def test_sync_echoes_its_path_after_the_writes_before_it(client: Client) -> None
     assert (write.err, sync.err, sync.body) == (0, 0, b"\0\0\0\4/any")
 
 
+@pytest.mark.parametrize(
+    ("path", "echo"),
+    [
+        (b"\xff\xff\xff\xff", b"\xff\xff\xff\xff"),
+        (b"\0\0\0\0", b"\0\0\0\0"),
+        (b"\0\0\0\2/\xff", b"\0\0\0\4/\xef\xbf\xbd"),
+    ],
+)
+def test_sync_echoes_what_is_no_path_as_zookeeper_does(client: Client, path: bytes, echo: bytes) -> None:
+    """Null as null, and a replacement character for what is not UTF-8."""
+    client.send(opcodes.SYNC, path)
+
+    [reply] = client.replies()
+    assert (reply.err, reply.body) == (0, echo)
+
+
 def test_hard_quotas_refuse_and_statistics_are_kept() -> None:
     client = Core(enforce_quota=True).client()
     client.create(b"/q")

@@ -25,7 +25,7 @@ from corral.replica.pipeline import Entry
 from corral.replica.requestthrottle import Held
 from corral.replica.sessions import Session, session_password
 from corral.tree.access import SHOWN_CHARS_MAX, AuthRefused, Identity
-from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, PathRequest
+from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, SyncRequest
 from corral.wire.opcodes import (
     AUTH,
     CLOSE_SESSION,
@@ -65,7 +65,7 @@ _pack_head: Final = struct.Struct(">iii").pack
 _pack_reply: Final = struct.Struct(">iiqi").pack
 _decode_connect: Final = decoder(ConnectRequest)
 _decode_auth: Final = decoder(AuthPacket)
-_decode_path: Final = decoder(PathRequest)
+_decode_sync: Final = decoder(SyncRequest)
 _NO_READS: Final[dict[int, ReadOp]] = {}
 _NO_WRITES: Final[dict[int, WriteOp[Any]]] = {}
 _NO_HEAD: Final = (0, 0, 0)
@@ -476,12 +476,13 @@ class Connection:
 
     def _sync(self, xid: int, data: bytes, at: int, stop: int, now: int) -> None:
         try:
-            path = _decode_path(data, at, stop)[0]
+            request = _decode_sync(data, at, stop)[0]
         except WireError:
             self._in_order(xid, MARSHALLING, b"", now)
             return
-        if not self.replica.pipeline.sync(self, xid, encode(path), now):
-            self._reply(xid, self.replica.tree.zxid, 0, encode(path))
+        reply = encode(request)
+        if not self.replica.pipeline.sync(self, xid, reply, now):
+            self._reply(xid, self.replica.tree.zxid, 0, reply)
 
     def _in_order(self, xid: int, err: int, body: bytes, now: int) -> None:
         """Answer after everything that came before."""

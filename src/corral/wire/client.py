@@ -72,9 +72,16 @@ class SetDataRequest:
 
 @wire
 class PathRequest:
-    """getACL, sync, getAllChildrenNumber, deleteContainer; also the reply of create and sync."""
+    """getACL, getAllChildrenNumber, deleteContainer; also the reply of create."""
 
     path: Path
+
+
+@wire
+class SyncRequest:
+    """sync and its reply, which tells null from empty, and has what is not UTF-8 replaced."""
+
+    path: UString
 
 
 @wire
