@@ -15,7 +15,7 @@ from corral.tree.digest import tree_digest
 from corral.tree.tree import Tree
 from corral.wire import client as records
 from corral.wire import opcodes
-from corral.wire.data import OPEN_ACL
+from corral.wire.data import ACL, OPEN_ACL
 from corral.wire.schema import encode
 from corral.wire.txns import CloseSessionTxn
 
@@ -291,6 +291,39 @@ def test_a_malformed_auth_packet_is_logged_and_counted_and_closes(body: bytes, w
     assert core.metrics.auth_failed == 1
     assert client.conn.is_closing
     assert client.replies() == []
+
+
+@pytest.mark.parametrize(
+    ("credentials", "identity"),
+    [
+        (b"", ":2jmj7l5rSw0yVb/vlWAYkK/YBwk="),
+        (b":", ":BaefBs8/Z/cm2uaNGKIpD2yaUMk="),
+        (b"a", "a:hvfkN/qlp/zhXR3cuerq6jd2Z7g="),
+        (b"\xff\xfe", "\ufffd\ufffd:h1Dsnd/ik80dw5tCRcIcJw+PUrc="),
+        (b"u:p\xff", "u:6CtHK7C6iAk/ZYK1Hf0L2NA4tRg="),
+        (b"\xed\xa0\x80:p", "\ufffd:CF2aQmKhCpl6NRwvXg6ky6/tkEA="),
+        (b"u:\xed\xa0\x80\xed\xb0\x80", "u:tBXHUAUzZXYCqAcMeZihzl82Xwo="),
+        (b"u:\xed\xa0", "u:NP+S9gihaPOxs49p+sWDO0/R0ac="),
+        (b"u:\xed\xbf\xed", "u:tBXHUAUzZXYCqAcMeZihzl82Xwo="),
+        (b"u:\xf4\x90\x80\x80", "u:HCZx0lTy+9lYQAH9rf604FmDKjw="),
+        (b"\xc3\xa9:x", "\xe9:vJQ1uRvLi+QDvTkAPJk5WaYa798="),
+    ],
+)
+def test_digest_identities_are_those_of_zookeeper(credentials: bytes, identity: str) -> None:
+    """As its server gave them, also for credentials that are empty or not UTF-8."""
+    client = Core().client()
+
+    assert client.call(opcodes.AUTH, records.AuthPacket(0, "digest", credentials), xid=-4).err == 0
+    client.create(b"/mine", b"", 0, [ACL(31, "auth", "")])
+    shown = client.call(opcodes.GET_ACL, records.PathRequest(b"/mine")).as_(records.GetAclResponse)
+    assert [each.id for each in shown.acl] == [identity]
+
+
+def test_digest_refuses_null_credentials() -> None:
+    client = Core().client()
+
+    assert client.call(opcodes.AUTH, records.AuthPacket(0, "digest", None), xid=-4).err == -115
+    assert client.conn.is_closing
 
 
 def test_an_unknown_scheme_fails_and_closes() -> None:

@@ -503,7 +503,7 @@ class Connection:
             self.end()
             return
         try:
-            gained = replica.authenticate(self, packet.scheme or "", packet.auth or b"")
+            gained = replica.authenticate(self, packet.scheme or "", packet.auth)
         except AuthRefused as refused:
             replica.metrics.auth_failed += 1
             replica.log.warning("authentication failed", client=f"{self.address}:{self.port}",

@@ -256,7 +256,7 @@ class Replica:
         """The greatest session timeout, in ms."""
         return self.config.max_session_timeout
 
-    def authenticate(self, conn: Connection, scheme: str, credentials: bytes) -> list[Identity]:
+    def authenticate(self, conn: Connection, scheme: str, credentials: bytes | None) -> list[Identity]:
         """Return the identities that an auth packet gives. Raises AuthRefused."""
         provider: AuthProvider | None = self.access.providers.get(scheme)
         if provider is None:

@@ -36,8 +36,11 @@ class AuthProvider(Protocol):
     is_authentication: bool
     """Whether an identity of the scheme may stand for `auth:` in an access list."""
 
-    def authenticate(self, credentials: bytes, address: str) -> Sequence[Identity]:
-        """Return the identities that `credentials` give to a connection from `address`; raises AuthRefused."""
+    def authenticate(self, credentials: bytes | None, address: str) -> Sequence[Identity]:
+        """Return the identities that `credentials` give to a connection from `address`; raises AuthRefused.
+
+        None: there are none, which some schemes tell from empty ones.
+        """
 
     def is_valid(self, ident: str) -> bool:
         """Tell whether `ident` may stand in an access list."""

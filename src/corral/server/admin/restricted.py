@@ -43,7 +43,8 @@ def authorize(node: Node, header: str | None, address: str) -> None:
         raise Refused(401, "Not authenticated")
     try:
         # A header comes decoded, with what is no UTF-8 as surrogates; what is asked for is the bytes.
-        identities = list(provider.authenticate(credentials.encode(errors="surrogateescape"), address))
+        shown = credentials.encode(errors="surrogateescape") or None
+        identities = list(provider.authenticate(shown, address))
     except AuthRefused:
         identities = []
     if not identities:

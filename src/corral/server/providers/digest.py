@@ -8,15 +8,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from corral.tree.access import AuthRefused, Identity
 
+_SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?")
+"""Half of a surrogate pair, whole or cut short: Java replaces it by one character, Python by one for each byte."""
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}".encode()
+
 
 def digest_identity(credentials: bytes, algorithm: str = "SHA1") -> str:
-    """Return `user:base64(hash(user:password))` for `user:password`."""
-    user = credentials.split(b":", 1)[0].decode("utf-8", "replace")
-    hashed = hashlib.new(hash_name(algorithm), credentials).digest()
+    """Return `user:base64(hash(user:password))` for `user:password`, of which both may be empty.
+
+    What is not UTF-8 is replaced first, as in ZooKeeper, and hashed so: access lists of either are good for the other.
+    """
+    text = _SURROGATE.sub(_REPLACEMENT, credentials).decode("utf-8", "replace")
+    user = text.partition(":")[0]
+    hashed = hashlib.new(hash_name(algorithm), text.encode()).digest()
     return f"{user}:{base64.b64encode(hashed).decode()}"
 
 
@@ -38,9 +48,9 @@ class DigestProvider:
         self._super = super_digest
         self._algorithm = hash_name(algorithm)
 
-    def authenticate(self, credentials: bytes, address: str) -> Sequence[Identity]:
+    def authenticate(self, credentials: bytes | None, address: str) -> Sequence[Identity]:
         """Return the digest identity of `user:password`, and super's where it is that."""
-        if not credentials:
+        if credentials is None:
             raise AuthRefused("digest needs user:password")
         ident = digest_identity(credentials, self._algorithm)
         if self._super is not None and hmac.compare_digest(ident.encode(), self._super.encode()):

@@ -20,9 +20,9 @@ class EnsembleProvider:
         self._names = [name.strip() for name in names if name.strip()]
         self._count = count
 
-    def authenticate(self, credentials: bytes, address: str) -> Sequence[Identity]:
+    def authenticate(self, credentials: bytes | None, address: str) -> Sequence[Identity]:
         """Return no identity; refuse, without a word so that the client tries another server, a foreign name."""
-        name = credentials.decode("utf-8", "replace")
+        name = (credentials or b"").decode("utf-8", "replace")
         if not self._names or not name:
             self._count("ensemble_auth_skip")
         elif name in self._names:

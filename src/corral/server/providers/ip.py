@@ -14,7 +14,7 @@ class IpProvider:
     scheme = "ip"
     is_authentication = False
 
-    def authenticate(self, credentials: bytes, address: str) -> Sequence[Identity]:
+    def authenticate(self, credentials: bytes | None, address: str) -> Sequence[Identity]:
         """Return the connection's address, whatever it sends."""
         return [("ip", address)]
 
