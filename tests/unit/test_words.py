@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,7 @@ from tests.support import jute
 from tests.support.core import WALL, Client, Core
 
 from corral.replica.metrics import Percentiles
+from corral.server.admin import status
 from corral.server.admin.monitor import ADVANCED, BASIC, COUNTERS, mean
 from corral.server.admin.words import FORMS, NOT_SERVING, Commands
 from corral.server.providers.ensemble import EnsembleProvider
@@ -90,6 +93,22 @@ def test_a_named_word_is_answered_and_another_is_not() -> None:
 
 def test_isro_is_allowed_with_read_only_mode() -> None:
     assert ask(commands(Core(read_only_mode_enabled=True)), "isro") == "rw"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"), [(1_700_000_000, "11/14/2023 22:13 UTC"), (None, "01/01/1970 00:00 UTC")]
+)
+def test_a_server_is_built_when_its_version_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int | None, shown: str
+) -> None:
+    """Whatever the day of its release; an archive has no such file."""
+    file = tmp_path / "__init__.py"
+    if written is not None:
+        file.touch()
+        os.utime(file, (written, written))
+    monkeypatch.setattr(status, "_VERSION_FILE", str(file))
+
+    assert status.version_line().endswith(f", built on {shown}")
 
 
 def test_srvr_of_a_fresh_server(core: Core) -> None:

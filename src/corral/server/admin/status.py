@@ -11,9 +11,11 @@ import resource
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+import corral
 from corral import __version__
 from corral.base.errors import MarshallingError
 from corral.base.records import record
@@ -29,14 +31,23 @@ if TYPE_CHECKING:
 REPORTED_VERSION: Final = "3.9.3"
 """The version of ZooKeeper whose behaviour clients may expect. Tools compare it, so it comes first."""
 
-BUILT: Final = "11/21/2026 00:00 UTC"
 TRACE_MASK: Final = 306
+_VERSION_FILE: Final = corral.__file__
 _DESCRIPTORS: Final = "/proc/self/fd"
 
 
 def version_line() -> str:
-    """Return the version in ZooKeeper's form: `<version>-<revision>, built on <when>`."""
-    return f"{REPORTED_VERSION}-corral-{__version__}, built on {BUILT}"
+    """Return the version in ZooKeeper's form: `<version>-<revision>, built on <when>`.
+
+    Nothing is built of Python: the time is that of the file that says the version, so of its installation.
+    """
+    try:
+        written = os.stat(_VERSION_FILE).st_mtime
+    except OSError:
+        # Imported from an archive.
+        written = 0.0
+    when = time.strftime("%m/%d/%Y %H:%M UTC", time.gmtime(written))
+    return f"{REPORTED_VERSION}-corral-{__version__}, built on {when}"
 
 
 @record
