@@ -16,10 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from corral.base.wakefulness import Wakefulness
 from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
+
+AWAKE_FOR_MAX: Final = 4
+"""For word of how many writes the loop stays awake, at most: with more there is enough to do meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class LogDisk(asyncio.Protocol):
         self._is_stopping = False
         self._gone: asyncio.Future[None]
         self._waiting: deque[tuple[int, float]] = deque()
+        self._synced = 0
         self._wakefulness: Wakefulness
         self.syncs = 0
         self.sync_ms_sum = 0
@@ -127,7 +131,7 @@ class LogDisk(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._gone = loop.create_future()
         self._wakefulness = Wakefulness(
-            lambda: self.waiting_since, loop.call_soon, os.sched_yield, self._clock, self._settings.spin_us / 1e6
+            self._due_since, loop.call_soon, os.sched_yield, self._clock, self._settings.spin_us / 1e6
         )
         ours, theirs = socket.socketpair()
         with theirs:
@@ -146,8 +150,11 @@ class LogDisk(asyncio.Protocol):
         if self._has_failed or self._is_stopping:
             return
         data = b"".join(frames)
+        if not self._waiting:
+            self._synced = first - 1
         self._waiting.append((last, self._clock()))
-        self._wakefulness.begin()
+        if last - self._synced <= AWAKE_FOR_MAX:
+            self._wakefulness.begin()
         self._transport.write(TO_WRITER.pack(APPEND, first, last, len(frames), len(data)) + data)
 
     def roll(self) -> None:
@@ -207,6 +214,10 @@ class LogDisk(asyncio.Protocol):
         if not self._gone.done():
             self._gone.set_result(None)
 
+    def _due_since(self) -> float:
+        waiting = self._waiting
+        return waiting[0][1] if waiting and waiting[-1][0] - self._synced <= AWAKE_FOR_MAX else 0.0
+
     def _fail(self, why: str) -> None:
         if not self._has_failed:
             self._has_failed = True
@@ -214,6 +225,7 @@ class LogDisk(asyncio.Protocol):
 
     def _take_synced(self, last: int, took_us: int, size: int) -> None:
         waiting = self._waiting
+        self._synced = last
         while waiting and waiting[0][0] <= last:
             waiting.popleft()
         if took_us < 0:
