@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from tests.support.recorded_wakefulness import RecordedWakefulness
 
 import corral
 from corral.base.errors import BadArguments, Outcome
@@ -197,31 +198,23 @@ def test_an_answer_that_takes_its_time_comes_over_the_loop(monkeypatch: pytest.M
 
 
 def test_the_loop_stays_awake_while_an_answer_is_due_that_it_has_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    due: list[Callable[[], float]] = []
-    begun: list[float] = []
+    recorded = RecordedWakefulness()
     seen: list[float] = []
 
-    class Recorder:
-        def __init__(self, due_since: Callable[[], float], *_: object) -> None:
-            due.append(due_since)
-
-        def begin(self) -> None:
-            begun.append(due[0]())
-
     def answer(peer: socket.socket, xid: int) -> None:
-        seen.append(due[0]())
+        seen.append(recorded.due_since())
         peer.sendall(data_reply(xid, b""))
 
-    monkeypatch.setattr(shared, "Wakefulness", Recorder)
+    monkeypatch.setattr(shared, "Wakefulness", recorded)
     with scripted(answer) as hosts, corral.Client(hosts) as zk:
         settle(zk)
         began = time.monotonic()
         zk.get("/" + "a" * shared.REQUEST_BYTES_MAX)
 
-        since = due[0]()
+        since = recorded.due_since()
 
     assert began < seen[0] < time.monotonic()
-    assert begun
+    assert recorded.begun
     assert since == 0.0
 
 

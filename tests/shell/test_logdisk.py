@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.recorded_wakefulness import RecordedWakefulness
 
 from corral.server import logdisk
 from corral.server.logdisk import AWAKE_FOR_MAX, LogDisk, LogSettings
@@ -198,28 +199,19 @@ def test_the_lock_is_held_until_a_killed_servers_log_is_written(tmp_path: Path) 
 
 
 def test_the_loop_stays_awake_for_word_of_a_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    due: list[Callable[[], float]] = []
-    begun: list[float] = []
-
-    class Recorder:
-        def __init__(self, due_since: Callable[[], float], *_: object) -> None:
-            due.append(due_since)
-
-        def begin(self) -> None:
-            begun.append(due[0]())
-
-    monkeypatch.setattr(logdisk, "Wakefulness", Recorder)
+    recorded = RecordedWakefulness()
+    monkeypatch.setattr(logdisk, "Wakefulness", recorded)
 
     async def scenario(disk: Disk) -> None:
         for zxid in range(1, AWAKE_FOR_MAX + 1):
             disk.append(zxid, zxid)
-        assert begun == [disk.disk.waiting_since] * AWAKE_FOR_MAX
+        assert recorded.begun == [disk.disk.waiting_since] * AWAKE_FOR_MAX
         disk.append(AWAKE_FOR_MAX + 1, AWAKE_FOR_MAX + 1)
-        assert len(begun) == AWAKE_FOR_MAX
-        assert (disk.disk.waiting_since > 0, due[0]()) == (True, 0.0)
+        assert len(recorded.begun) == AWAKE_FOR_MAX
+        assert (disk.disk.waiting_since > 0, recorded.due_since()) == (True, 0.0)
         while await disk.report() != AWAKE_FOR_MAX + 1:
             pass
         disk.append(AWAKE_FOR_MAX + 2, AWAKE_FOR_MAX + 2)
-        assert begun[-1] == due[0]() == disk.disk.waiting_since > 0
+        assert recorded.begun[-1] == recorded.due_since() == disk.disk.waiting_since > 0
 
     run(scenario, lambda: Disk(tmp_path))

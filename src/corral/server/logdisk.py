@@ -1,7 +1,7 @@
 """The log's disk as the server's loop sees it: batches go to a process that writes them, its reports come back.
 
 Nothing here waits. What the process has not taken yet is kept here; how much that can be is bounded by how many writes
-may be outstanding. While a report is due soon the loop does not sleep.
+may be outstanding. While a report of a few writes is due soon the loop does not sleep.
 """
 
 from __future__ import annotations
