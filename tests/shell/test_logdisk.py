@@ -14,7 +14,8 @@ import pytest
 from tests.support.recorded_wakefulness import RecordedWakefulness
 
 from corral.server import logdisk
-from corral.server.logdisk import AWAKE_FOR_MAX, LogDisk, LogSettings
+from corral.server.logdisk import LogDisk, LogSettings
+from corral.server.logprocess import AWAKE_FOR_MAX
 from corral.store.txnlog import LogReader, frame
 
 WAIT_S = 20

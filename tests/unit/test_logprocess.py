@@ -8,7 +8,7 @@ from queue import Empty
 
 import pytest
 
-from corral.server.logprocess import APPEND, ROLLED, TO_WRITER, SocketSource
+from corral.server.logprocess import APPEND, AWAKE_FOR_MAX, ROLLED, TO_WRITER, SocketSource
 from corral.server.logwriter import END, ROLL, Batch
 
 
@@ -80,3 +80,35 @@ def test_without_a_count_all_that_came_together_are_one() -> None:
         ours.sendall(append(1, b"one") + append(2, b"two") + append(3, b"three"))
 
         assert source.get() == Batch(b"onetwothree", 3, 1, 3)
+
+
+def test_the_next_append_is_looked_for_behind_few_writes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    class Looked:
+        """Notes that it was looked for something."""
+
+        def __init__(self, *settings: object) -> None:
+            del settings
+
+        def finds(self) -> bool:
+            looks.append(1)
+            return True
+
+    monkeypatch.setattr("corral.server.logprocess.Spin", Looked)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        source = SocketSource(theirs, 0)
+
+        def looked_after(*counts: int) -> bool:
+            """Tell whether it was looked for what follows appends of so many writes each, that come together."""
+            for data in (b"".join(TO_WRITER.pack(APPEND, 1, n, n, 4) + b"data" for n in counts), append(9, b"next")):
+                looks.clear()
+                ours.sendall(data)
+                source.get()
+            return bool(looks)
+
+        assert looked_after(AWAKE_FOR_MAX)
+        assert not looked_after(AWAKE_FOR_MAX + 1)
+        assert looked_after(1, 1)
+        assert not looked_after(AWAKE_FOR_MAX, 1)

@@ -141,6 +141,55 @@ def test_a_log_is_extended_before_it_is_full(directory: DataDirectory, start: St
     assert disk.zxids("log.1") == list(range(1, 121))
 
 
+def test_small_appends_go_where_zeroes_are_on_disk_and_large_ones_do_not_need_them(
+    directory: DataDirectory, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = 1 << 20
+    zeroed: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.pwrite", lambda _fd, data, at: zeroed.append((at, at + len(data))))
+    disk = start(Disk(directory, pre_alloc_bytes=step))
+
+    append_size = len(framed(1))
+    for zxid in range(1, 2 + (256 << 10) // append_size):
+        disk.append(zxid, zxid)
+        disk.report()
+    first = 16 + (256 << 10)
+    assert zeroed == [(step + 15, step + 16), (16, first), (first, first + (256 << 10))]
+    for _ in range(3):
+        disk.append(zxid + 1, zxid + 1000)
+        disk.report()
+        zxid += 1000
+    assert 16 + zxid * append_size > first + (256 << 10)
+    assert len(zeroed) == 3
+    disk.append(zxid + 1, zxid + 1)
+    disk.report()
+
+    assert zeroed[3:] == [(16 + zxid * append_size, 16 + zxid * append_size + (256 << 10))]
+
+
+def test_a_disk_with_no_room_for_zeroes_may_have_room_for_the_append(
+    directory: DataDirectory, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = os.pwrite
+    tried = []
+
+    def pwrite(fd: int, data: bytes, at: int) -> int:
+        if len(data) > 1:
+            tried.append(at)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return reserve(fd, data, at)
+
+    monkeypatch.setattr("os.pwrite", pwrite)
+    disk = start(Disk(directory, pre_alloc_bytes=1 << 20))
+
+    for zxid in (1, 2):
+        disk.append(zxid, zxid)
+        assert disk.report() == zxid
+
+    assert tried == [16]
+    assert disk.zxids("log.1") == [1, 2]
+
+
 def test_without_preallocation_a_log_ends_with_its_last_entry(directory: DataDirectory, start: Start) -> None:
     disk = start(Disk(directory, pre_alloc_bytes=0))
 

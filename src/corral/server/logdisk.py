@@ -16,13 +16,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from corral.base.wakefulness import Wakefulness
-from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
-
-AWAKE_FOR_MAX: Final = 4
-"""For word of how many writes the loop stays awake, at most: with more there is enough to do meanwhile."""
+from corral.server.logprocess import APPEND, AWAKE_FOR_MAX, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
 
 
 @dataclass(frozen=True)

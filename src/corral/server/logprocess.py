@@ -34,6 +34,8 @@ APPEND: Final = 1
 ROLLED: Final = 2
 SYNCED: Final = 3
 FAILED: Final = 4
+AWAKE_FOR_MAX: Final = 4
+"""With how many writes at a time either side waits for the other awake, at most: with more there is enough to do."""
 
 _HEAD_BYTES: Final = TO_WRITER.size
 _unpack_head: Final = TO_WRITER.unpack_from
@@ -46,7 +48,7 @@ class SocketSource:
     """The items that arrive on a socket, as a queue. Appends that came together are one.
 
     count_max: of how many transactions, about; 0 or less for any number. spin_us: how long it is looked for the next
-    item before the process sleeps; see `Spin`.
+    item before the process sleeps, where the last one was of few transactions; see `Spin`.
     """
 
     def __init__(self, sock: socket.socket, count_max: int, spin_us: int = 0) -> None:
@@ -55,6 +57,7 @@ class SocketSource:
         self._rest = bytearray()
         self._items: deque[Item] = deque()
         self._has_taken_all = False
+        self._last_count = 0
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self._spin = Spin(partial(poll.poll, 0), os.sched_yield, time.monotonic_ns, spin_us * 1000)
@@ -69,7 +72,7 @@ class SocketSource:
             if timeout is not None:
                 if not select.select([self._sock], [], [], timeout)[0]:
                     raise Empty
-            elif block:
+            elif block and self._last_count <= AWAKE_FOR_MAX:
                 self._spin.finds()
             try:
                 data = self._sock.recv(_READ_BYTES, 0 if block else MSG_DONTWAIT)
@@ -88,9 +91,13 @@ class SocketSource:
                 kind, first, last, count, size = _unpack_head(data, 0)
                 if kind == APPEND and size == len(data) - _HEAD_BYTES:
                     # One whole append, as it mostly is.
+                    self._last_count = count
                     return Batch(data[_HEAD_BYTES:], count, first, last)
             self._rest += data[self._cut(data) :]
-        return self._items.popleft()
+        item = self._items.popleft()
+        if isinstance(item, Batch):
+            self._last_count = item.count
+        return item
 
     def _cut(self, data: bytes | bytearray) -> int:
         """Take the items out of what has come; return where the first one begins that is not whole."""
