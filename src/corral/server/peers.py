@@ -30,11 +30,14 @@ class Peer(asyncio.Protocol):
     """One accepted socket.
 
     Reading stops while the core has a backlog or is throttled, or while the client does not take its replies; a
-    client whose unread replies outgrow the limit is cut off. unsent: bytes that a client which is looked at had not
-    taken the last time. taken_at: when it took some, in ms.
+    client whose unread replies outgrow the limit is cut off. The longest write does not count for that: one answer may
+    be longer than the limit, and whoever takes it has asked for no more. unsent: bytes that a client which is looked at
+    had not taken the last time. taken_at: when it took some, in ms.
     """
 
-    __slots__ = ("conn", "first", "is_paused", "is_resuming", "is_stuffed", "node", "taken_at", "transport", "unsent")
+    __slots__ = (
+        "conn", "first", "is_paused", "is_resuming", "is_stuffed", "longest", "node", "taken_at", "transport", "unsent",
+    )  # fmt: skip
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -44,6 +47,7 @@ class Peer(asyncio.Protocol):
         self.is_paused = False
         self.is_stuffed = False
         self.is_resuming = False
+        self.longest = 0
         self.unsent = 0
         self.taken_at = 0
 
@@ -95,9 +99,10 @@ class Peer(asyncio.Protocol):
         out = conn.out
         transport = self.transport
         if out:
-            transport.write(b"".join(out) if len(out) > 1 else out[0])
+            data = b"".join(out) if len(out) > 1 else out[0]
+            transport.write(data)
             out.clear()
-            if self.is_stuffed and 0 < self.node.config.outbuffer_max < transport.get_write_buffer_size():
+            if self.is_stuffed and self._is_too_much(len(data)):
                 self.node.cut_off_slow(conn, transport.get_write_buffer_size())
                 transport.abort()
                 return
@@ -114,6 +119,13 @@ class Peer(asyncio.Protocol):
             self.is_resuming = True
             self.node.loop.call_soon(self._resume)
         self._pause_or_resume(conn)
+
+    def _is_too_much(self, size: int) -> bool:
+        """Tell whether more waits than may, after a write of `size` bytes."""
+        if size > self.longest:
+            self.longest = size
+        waiting: int = self.transport.get_write_buffer_size()
+        return 0 < self.node.config.outbuffer_max < waiting - self.longest
 
     def _resume(self) -> None:
         self.is_resuming = False
@@ -135,6 +147,7 @@ class Peer(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Take no more requests from a client that does not take its replies."""
         self.is_stuffed = True
+        self.longest = self.transport.get_write_buffer_size()
         if self.conn is not None:
             self._look_from_now_on()
             self._pause_or_resume(self.conn)
