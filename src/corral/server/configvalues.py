@@ -78,7 +78,7 @@ def duration(unit: str) -> Kind:
 
     def parse(text: str) -> int:
         match = DURATION.fullmatch(text)
-        if match is None:
+        if match is None or int(match[1]) > INT_MAX:
             raise ValueError(text)
         return int(match[1]) * UNITS_MS[(match[2] or unit).lower()]
 
