@@ -350,7 +350,7 @@ def test_the_interval_between_snapshots_is_in_milliseconds() -> None:
         for _ in range(3):
             found.append((await fetch(admin.port, "/commands/snapshot", Authorization="ip"))[0])
             core.now += 299_999
-            core.replica.handle(SnapshotFailed("no room"), core.now)
+            core.replica.handle(SnapshotFailed(0, "no room"), core.now)
         await admin.stop()
         return found
 

@@ -139,13 +139,32 @@ def test_a_failed_snapshot_is_said_and_the_next_one_tried() -> None:
     core = Core()
     core.replica.start_snapshot()
 
-    core.replica.handle(SnapshotFailed("no space left"), core.now)
+    core.replica.handle(SnapshotFailed(core.tree.zxid, "no space left"), core.now)
 
     assert core.log.lines[-1][0] == "error"
     assert core.replica.start_snapshot()
     core.replica.handle(SnapshotWritten(5, 17), core.now)
     assert core.replica.last_snapshot[0] == 5
     assert core.metrics.summary("snapshottime").sum == 17
+
+
+def test_the_late_failure_of_a_snapshot_leaves_the_next_one_alone() -> None:
+    core = Core()
+    client = core.client()
+    core.replica.start_snapshot()
+    older = core.tree.zxid
+    while core.replica.snapshot_step():
+        pass
+    client.create(b"/a")
+    core.replica.start_snapshot()
+
+    core.replica.handle(SnapshotFailed(older, "no space left"), core.now)
+
+    assert core.log.lines[-1][0] == "error"
+    assert core.replica.is_snapshotting
+    assert core.replica.snapshots_failed == 0
+    core.replica.handle(SnapshotFailed(core.tree.zxid, "no space left"), core.now)
+    assert core.replica.snapshots_failed == 1
 
 
 def test_a_failing_log_stops_the_server_and_acknowledges_nothing() -> None:

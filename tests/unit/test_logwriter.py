@@ -380,13 +380,16 @@ class Snapshots:
     """A snapshot thread, and what it reports."""
 
     def __init__(self, directory: DataDirectory, compression: str = "") -> None:
-        self.reports: SimpleQueue[int | Exception] = SimpleQueue()
+        self.reports: SimpleQueue[int | tuple[int, Exception]] = SimpleQueue()
         self.chunks: SimpleQueue[None] = SimpleQueue()
-        self.file = SnapshotFile(directory, lambda: self.chunks.put(None), self._written, self.reports.put, compression)
+        self.file = SnapshotFile(directory, lambda: self.chunks.put(None), self._written, self._failed, compression)
 
     def _written(self, zxid: int, took_ms: int) -> None:
         assert 0 <= took_ms < WAIT_S * 1000
         self.reports.put(zxid)
+
+    def _failed(self, zxid: int, error: Exception) -> None:
+        self.reports.put((zxid, error))
 
 
 @pytest.mark.parametrize(
@@ -435,9 +438,11 @@ def test_a_full_disk_fails_one_snapshot_once_and_the_next_is_tried(directory: Da
             snapshots.file.chunk(os.urandom(200_000))
         snapshots.file.end()
 
-    error = snapshots.reports.get(timeout=WAIT_S)
+    failure = snapshots.reports.get(timeout=WAIT_S)
+    assert isinstance(failure, tuple)
+    zxid, error = failure
     assert isinstance(error, OSError)
-    assert error.errno == errno.ENOSPC
+    assert (zxid, error.errno) == (1, errno.ENOSPC)
     assert snapshots.reports.get(timeout=WAIT_S) == 2
     snapshots.file.stop(WAIT_S)
     assert snapshots.chunks.qsize() == 6

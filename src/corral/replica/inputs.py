@@ -34,8 +34,9 @@ class SnapshotWritten:
 
 @record
 class SnapshotFailed:
-    """A snapshot could not be written."""
+    """The snapshot of `zxid` could not be written."""
 
+    zxid: int
     why: str
 
 

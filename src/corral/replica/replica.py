@@ -333,9 +333,11 @@ class Replica:
                 self.metrics.count("snap_count")
                 self.metrics.summary("snapshottime").add(took_ms)
                 self.log.info("snapshot written", zxid=zxid_hex(zxid))
-            case SnapshotFailed(why):
-                self._snapshot = None
-                self.snapshots_failed += 1
+            case SnapshotFailed(zxid, why):
+                # An older one may fail at its very end, when the next one has been begun already.
+                if zxid == self._snapshot_zxid:
+                    self._snapshot = None
+                    self.snapshots_failed += 1
                 self.metrics.count("snapshot_error_count")
                 self.log.error("snapshot failed; the log is kept whole, the next one will be tried", why=why)
             case _:

@@ -143,10 +143,10 @@ class Node:
         """Note that a snapshot is complete."""
         self.loop.call_soon_threadsafe(self.take_input, SnapshotWritten(zxid, took_ms))
 
-    def on_snapshot_failed(self, error: Exception) -> None:
+    def on_snapshot_failed(self, zxid: int, error: Exception) -> None:
         """Note that a snapshot could not be written."""
         directory = self.directories.snapshots if self.directories is not None else None
-        self.loop.call_soon_threadsafe(self.take_input, SnapshotFailed(_why(error, directory)))
+        self.loop.call_soon_threadsafe(self.take_input, SnapshotFailed(zxid, _why(error, directory)))
 
     def take_input(self, event: Input) -> None:
         """Hand an input to the core, and send at once what it answers."""

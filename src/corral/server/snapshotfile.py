@@ -24,8 +24,8 @@ class SnapshotFile:
 
     A producer that asks `room` before each chunk keeps the queue short; one that counts its chunks by `on_chunk`,
     which is called when each was dealt with, too. The callbacks are called on this thread: on_written(zxid,
-    took_ms) or on_failed(error) once for each `begin`. compression: "", "gz" or "snappy". Raises StorageError if the
-    library for it is missing.
+    took_ms) or on_failed(zxid, error) once for each `begin`. compression: "", "gz" or "snappy". Raises
+    StorageError if the library for it is missing.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SnapshotFile:
         directory: DataDirectory,
         on_chunk: Callable[[], None],
         on_written: Callable[[int, int], None],
-        on_failed: Callable[[Exception], None],
+        on_failed: Callable[[int, Exception], None],
         compression: str = "",
     ) -> None:
         self._directory = directory
@@ -82,7 +82,7 @@ class SnapshotFile:
                 self._do(item)
             except (OSError, StorageError) as error:
                 self._give_up()
-                self._on_failed(error)
+                self._on_failed(self._zxid, error)
             finally:
                 if isinstance(item, bytes):
                     self._on_chunk()
