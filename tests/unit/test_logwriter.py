@@ -167,6 +167,21 @@ def test_small_appends_go_where_zeroes_are_on_disk_and_large_ones_do_not_need_th
     assert zeroed[3:] == [(16 + zxid * append_size, 16 + zxid * append_size + (256 << 10))]
 
 
+def test_before_the_last_append_of_a_log_there_are_no_zeroes(
+    directory: DataDirectory, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr("os.pwrite", lambda _fd, data, _at: sizes.append(len(data)))
+    disk = start(Disk(directory, pre_alloc_bytes=1 << 20, size_limit=1 << 19))
+
+    for zxid in (1, 2):
+        disk.append(zxid, zxid)
+        disk.report()
+
+    assert disk.logs() == ["log.1", "log.2"]
+    assert sizes == [1, 1]
+
+
 def test_a_disk_with_no_room_for_zeroes_may_have_room_for_the_append(
     directory: DataDirectory, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
