@@ -316,7 +316,7 @@ SECOND_LIFE = [("create", b""), ("delete", b""), ("create", b""), ("create", b"/
 # The snapshot shows the second node with its child already when the delete of the first is replayed.
 @example([(verb, b"/d001/new" + below, OPEN_ACL, False) for verb, below in SECOND_LIFE], 1)
 @example([("write", b"/top", OPEN_ACL, False)] * 3 + [("create", b"/d001/new", OPEN_ACL, False)], 1)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_snapshot_written_between_transactions_and_the_log_after_it_make_the_same_tree(
     verbs: list[tuple[str, bytes, list[ACL], bool]], slice_nodes: int
 ) -> None:

@@ -141,7 +141,7 @@ def request(op: int, record: Any) -> bytes:
     return framed(struct.pack(">ii", 1, op) + encode(record))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(step, max_size=40))
 def test_recorded_changes_installed_equal_transactions_applied(steps: list[tuple[str, bytes, int]]) -> None:
     """What a leader installs and what a follower or a replay applies is one and the same tree."""
@@ -160,7 +160,7 @@ def test_recorded_changes_installed_equal_transactions_applied(steps: list[tuple
     assert core.tree.digest.value == tree_digest(core.tree.nodes) == replayed.digest.value
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(step, max_size=30), st.integers(0, 60))
 def test_applying_transactions_again_changes_nothing(steps: list[tuple[str, bytes, int]], since: int) -> None:
     """A fuzzy snapshot means that transactions are applied to a tree that has them already."""
