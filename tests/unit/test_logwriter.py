@@ -380,6 +380,20 @@ def test_after_a_failure_nothing_is_kept_and_a_stop_does_not_hang(directory: Dat
     assert disk.reports.empty()
 
 
+def test_what_the_system_takes_in_pieces_is_written_whole(
+    directory: DataDirectory, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's header as well as what follows."""
+    write = os.write
+    monkeypatch.setattr("os.write", lambda fd, data: write(fd, data[:7]))
+    disk = start(Disk(directory))
+
+    disk.append(1, 3)
+
+    assert disk.report() == 3
+    assert disk.zxids("log.1") == [1, 2, 3]
+
+
 def test_an_fsync_is_timed(directory: DataDirectory, start: Start, syncs: Syncs) -> None:
     times = iter([10.0, 12.5, 20.0, 20.75, 30.0, 9999.0])
     disk = start(Disk(directory, sync=syncs, clock=lambda: next(times)))

@@ -169,10 +169,8 @@ class LogWriter:
         if self._position + len(data) > self._zeroed and len(data) <= _ZEROED_FOR_MAX:
             self._zero_ahead()
         handle = self._handle
-        written = os.write(handle, data)
-        while written < len(data):
-            written += os.write(handle, memoryview(data)[written:])
-        self._position += written
+        _write_all(handle, data)
+        self._position += len(data)
         took_us = -1
         if self._force_sync:
             clock = self._clock
@@ -207,7 +205,7 @@ class LogWriter:
         path = os.path.join(self._directory, log_name(first))
         # A file of that name can only be what a crash left of the same transaction, torn.
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        os.write(self._handle, FILE_HEADER)
+        _write_all(self._handle, FILE_HEADER)
         self._position = self._size = self._zeroed = len(FILE_HEADER)
 
     def _close(self) -> None:
@@ -222,6 +220,12 @@ class LogWriter:
             # The first error is the one to tell.
             pass
         self._on_failed(error)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    written = os.write(handle, data)
+    while written < len(data):
+        written += os.write(handle, memoryview(data)[written:])
 
 
 def sync_directory(path: str) -> None:
