@@ -213,6 +213,22 @@ def test_who_lost_the_session_consumes_nothing(hosts: str, path: str) -> None:
     run(main())
 
 
+def test_claims_made_at_once_leave_nothing(hosts: str, path: str) -> None:
+    """What tells that the session goes on is made once for all of them, and goes with the queue."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            async with Queue(zk, path) as queue:
+                await queue.put_all([b"a", b"b", b"c"])
+                claims = await asyncio.gather(*(queue.claim(timeout=5) for _ in range(3)))
+                for claimed in claims:
+                    assert claimed is not None
+                    await queue.consume(claimed)
+            await until_children(other, f"{path}-once", 0)
+
+    run(main())
+
+
 def test_a_lost_reply_of_a_claim_is_our_claim(hosts: str, path: str) -> None:
     """Curator's takes it for another's, and the item is stuck until the session ends."""
 

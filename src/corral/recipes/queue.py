@@ -63,6 +63,7 @@ class Queue:
         self._bad: set[str] = set()
         self._fence = ""
         self._fence_session = 0
+        self._fencing = asyncio.Lock()
         self._getting = asyncio.Lock()
         self._getters: set[Bell] = set()
 
@@ -368,9 +369,11 @@ class Queue:
 
     async def _make_fence(self) -> str:
         """Return the path of a node that is there as long as this session is."""
-        while self._fence_session != self._zk.session_id or not self._fence:
-            await self._try_fence(f"{self._permits}/{uuid.uuid4()}")
-        return self._fence
+        # One at a time: of two that are made, `close` knows only the later.
+        async with self._fencing:
+            while self._fence_session != self._zk.session_id or not self._fence:
+                await self._try_fence(f"{self._permits}/{uuid.uuid4()}")
+            return self._fence
 
     async def _try_fence(self, path: str) -> None:
         async def create() -> None:
