@@ -344,6 +344,25 @@ def test_a_waiter_whose_node_is_deleted_by_hand_leaves_no_watch_there(hosts: str
     run(main())
 
 
+def test_a_look_that_is_answered_behind_the_release_leaves_no_watch(hosts: str, path: str) -> None:
+    """As after a reconnect, or when a reader's lock was made of a writer's: the holder asks, and releases meanwhile."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            held = await Lock(zk, path).acquire()
+            proxy.hold_replies()
+            held.watch()
+            await until(lambda: zk._session.expects_watch(held.path.encode()))
+
+            held.abandon()
+            proxy.flow()
+
+            assert await held.release()
+            await until(lambda: not len(zk._session.watches))
+
+    run(main())
+
+
 def test_a_predecessor_that_nobody_may_read_is_waited_for(hosts: str, path: str) -> None:
     """Its deletion is seen by the children of the line."""
 

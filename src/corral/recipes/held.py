@@ -247,6 +247,8 @@ class Held:
             self._become(HoldState.IN_DOUBT)
             return
         if self._state.is_over:
+            # An answer that came behind the end has set the watch anew.
+            self._forget_watches()
             return
         if data == REVOKE:
             self._revoked.set()
@@ -263,6 +265,10 @@ class Held:
             # Its deletion is seen by the watch; data that may not be read asks for nothing.
             return b""
 
+    def _forget_watches(self) -> None:
+        for node in self._nodes:
+            self._zk.forget_watch(node.path, self._listener)
+
     async def _unwatch(self, path: str) -> None:
         try:
             await self._zk.remove_watches(path, WatcherType.DATA)
@@ -276,9 +282,9 @@ class Held:
         self._state = state
         if state.is_over:
             self._forget()
-            for node in self._nodes:
-                self._zk.forget_watch(node.path, self._listener)
-                if state is HoldState.RELEASED and self._zk.state.is_connected:
+            self._forget_watches()
+            if state is HoldState.RELEASED and self._zk.state.is_connected:
+                for node in self._nodes:
                     # Sent in front of the removal: whoever is next shall be the only one whom a server has to tell.
                     self._zk.spawn(self._unwatch(node.path))
             if self._zk.state is not State.CLOSED:
