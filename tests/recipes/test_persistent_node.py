@@ -6,7 +6,7 @@ import asyncio
 import re
 
 import pytest
-from tests.support.loops import expire, give_up_session, run, until
+from tests.support.loops import expire, give_up_session, run, until, until_children
 from tests.support.proxy import Proxy
 
 import corral.client.aio as corral
@@ -189,6 +189,28 @@ def test_cancelled_at_any_moment_it_leaves_nothing(hosts: str, path: str) -> Non
             await until(is_empty)
             await until(lambda: not zk._tasks)
             assert await is_empty()
+
+    run(main())
+
+
+@pytest.mark.parametrize("sequence", [True, False])
+def test_a_persistent_one_whose_start_is_given_up_is_deleted(hosts: str, path: str, sequence: bool) -> None:
+    """Though no answer says that it was made: no session takes it along."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as other:
+            await other.create(path)
+            node = PersistentNode(zk, path + "/n-", b"x", ephemeral=False, sequence=sequence)
+            proxy.lose_reply(opcodes.CREATE)
+            proxy.refuse()
+            starting = asyncio.create_task(node.start())
+            await until(lambda: proxy.lost == 1)
+
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            proxy.open()
+
+            await until_children(other, path, 0)
 
     run(main())
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from corral.base.errors import BadVersion, NodeExists, NoNode, NotEmpty, ZooKeeperError
+from corral.base.errors import BadVersion, NoAuth, NodeExists, NoNode, NotEmpty, ZooKeeperError
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError, RequestTooLarge
 from corral.client.values import State, ZnodeStat
@@ -81,6 +81,7 @@ class PersistentNode:
         self._written = 0
         self._refused = 0
         self._czxid = 0
+        self._asked_after: int | None = None
         self._touch_at = 0.0
         self.error: ZooKeeperError | RequestTooLarge | None = None
 
@@ -224,16 +225,27 @@ class PersistentNode:
     async def _clear_away(self, keeper: asyncio.Task[Any]) -> None:
         """Delete what is ours, also what a create under way has made."""
         await asyncio.gather(keeper, return_exceptions=True)
-        if not self._path:
+        is_numbered = not self._path
+        if is_numbered:
             await self._find()
         if not self._path:
             return
         if not self._ephemeral:
-            if self._written:
+            if self._written or is_numbered or await self._was_made():
                 await remove(self._zk, self._path)
             return
         for session_id in self._sessions | {self._zk.session_id}:
             await remove_owned(self._zk, self._path, session_id)
+
+    async def _was_made(self) -> bool:
+        """Tell whether a create without an answer has made the node: it is younger than the question, with our data."""
+        if self._asked_after is None:
+            return False
+        try:
+            data, stat = await steadily(self._zk, lambda: self._zk.get(self._path))
+        except (NoNode, NoAuth, ClientClosed):
+            return False
+        return stat.czxid > self._asked_after and data == self._data
 
     def _on_state(self, state: State) -> None:
         if state is State.CLOSED:
@@ -311,11 +323,14 @@ class PersistentNode:
             directory, _, name = self._asked_path.rpartition("/")
             path = f"{directory}/{self._prefix}{name}"
         self._sessions.add(self._zk.session_id)
+        self._asked_after = self._zk.last_zxid
         try:
             made = await self._zk.create(
                 path, self._data, acl=self._acl, ephemeral=self._ephemeral, sequence=is_numbered, ttl_ms=self._ttl_ms
             )
         except NodeExists:
+            # Another's: it is not to be taken for what we asked for.
+            self._asked_after = None
             return
         except NoNode:
             await make_parents(self._zk, path, self._acl)
