@@ -84,6 +84,28 @@ def test_overflow_is_refused(hosts: str, path: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("below", ["", "/a/b"])
+def test_who_initializes_is_told_though_the_reply_is_lost(hosts: str, path: str, below: str) -> None:
+    """The next one is told that it was there."""
+
+    async def main() -> None:
+        async with (
+            Proxy(hosts) as proxy,
+            corral.connect(proxy.hosts) as zk,
+            AtomicNumber(zk, path + below) as number,
+        ):
+            for op in (opcodes.CREATE, opcodes.MULTI):
+                proxy.lose_reply(op)
+
+            assert await number.initialize(10)
+
+            assert not await number.initialize(11)
+            assert await number.get() == 10
+            assert proxy.lost == 2
+
+    run(main())
+
+
 def test_lost_replies_under_contention_count_once(hosts: str, path: str) -> None:
     """Curator's counts twice here: its retry sees another version and adds again."""
 

@@ -13,8 +13,8 @@ from typing import Self
 
 from corral.base.records import record
 from corral.client.aio import AsyncClient
-from corral.recipes.asking import ensure, within
-from corral.recipes.counter import Number, NumberForm, NumberNode, write_number
+from corral.recipes.asking import within
+from corral.recipes.counter import Number, NumberForm, NumberNode
 from corral.wire.data import ACL
 
 
@@ -38,8 +38,6 @@ class AtomicNumber:
         acl: Sequence[ACL] | None = None,
     ) -> None:  # fmt: skip
         self.path = path
-        self._zk = zk
-        self._acl = acl
         self._form = form
         self._node = NumberNode(zk, path, form, 0, acl, is_lenient=not is_strict)
 
@@ -61,9 +59,9 @@ class AtomicNumber:
             return (await self._node.read())[0]
 
     async def initialize(self, value: Number, timeout: float | None = None) -> bool:
-        """Make the znode with `value`; return False if it was there. Raises RecipeTimeout."""
+        """Make the znode with `value`, exactly once; return False if it was there. Raises as `set`."""
         async with within(timeout, f"{self.path} was not initialized"):
-            return await ensure(self._zk, self.path, write_number(value, self._form), self._acl)
+            return await self._node.put(value, -1, self._form)
 
     async def set(self, value: Number, timeout: float | None = None) -> Change:
         """Write `value`, whatever is there. Raises RecipeTimeout, OutcomeUnknown, NotANumber."""

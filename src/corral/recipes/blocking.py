@@ -707,7 +707,7 @@ class AtomicNumber(Recipe):
         return result
 
     def initialize(self, value: Number, timeout: float | None = None) -> bool:
-        """Make the znode with `value`; return False if it was there. Raises RecipeTimeout."""
+        """Make the znode with `value`, exactly once; return False if it was there. Raises as `set`."""
         result: bool = self._wait(self._twin.initialize, value, timeout)
         return result
 

@@ -121,9 +121,9 @@ class NumberNode:
             contests += 1
             await asyncio.sleep(random.random() * min(0.001 * 2 ** min(contests, 16), CONTEST_PAUSE_MAX_S))
 
-    async def put(self, value: Number, version: int) -> bool:
+    async def put(self, value: Number, version: int, form: NumberForm | None = None) -> bool:
         """Write a number if the znode has that version, -1 if there is none; return whether it was so."""
-        data = write_number(value, self.form)
+        data = write_number(value, form or self.form)
 
         def fill(work: Transaction) -> None:
             if version < 0:
@@ -131,15 +131,17 @@ class NumberNode:
             else:
                 work.set(self.path, data, version)
 
-        try:
-            await self._once.commit(fill)
-        except TransactionFailed as failed:
-            if isinstance(failed.error, NoNode) and version < 0:
-                await make_parents(self._zk, self.path, self._acl)
-            elif not isinstance(failed.error, BadVersion | NodeExists | NoNode):
-                raise failed.error from failed
-            return False
-        return True
+        while True:
+            try:
+                await self._once.commit(fill)
+            except TransactionFailed as failed:
+                if isinstance(failed.error, NoNode) and version < 0:
+                    await make_parents(self._zk, self.path, self._acl)
+                    continue
+                if not isinstance(failed.error, BadVersion | NodeExists | NoNode):
+                    raise failed.error from failed
+                return False
+            return True
 
     def close(self) -> None:
         """Remove what the writes needed beside the number."""
