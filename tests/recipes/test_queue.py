@@ -11,6 +11,7 @@ from tests.support.proxy import Proxy
 
 import corral.client.aio as corral
 from corral.base.errors import BadArguments, NoAuth
+from corral.recipes.asking import Bell
 from corral.recipes.errors import NotHeld
 from corral.recipes.queue import Queue, QueueForm
 from corral.recipes.queue_items import BadItem, frame, in_order, item_name, unframe
@@ -104,6 +105,20 @@ def test_the_lowest_priority_is_first(hosts: str, path: str, form: QueueForm) ->
             await queue.put(b"a", priority=10)
 
             assert [await queue.get(), await queue.get()] == [b"a", b"c"]
+
+    run(main())
+
+
+def test_an_item_is_there_though_the_directory_of_claims_went(hosts: str, path: str) -> None:
+    """Servers remove it when it is empty, also between a look at it and the taking."""
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, Queue(zk, path) as queue:
+            await queue.put(b"a")
+            items = await queue._list(Bell(zk))
+            assert await zk.exists(f"{path}-locks") is None
+
+            assert await queue._take(items[0]) == [b"a"]
 
     run(main())
 

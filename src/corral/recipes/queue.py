@@ -307,6 +307,10 @@ class Queue:
                 if isinstance(failed.error, BadVersion):
                     # Somebody has written into it.
                     continue
+                if isinstance(failed.error, NoNode) and not failed.index:
+                    # The directory of the claims, a container, was removed for being empty.
+                    await make_directory(self._zk, self._claims, self._acl)
+                    continue
                 if not isinstance(failed.error, NodeExists | NoNode):
                     raise failed.error from failed
                 return None
