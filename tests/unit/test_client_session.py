@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import given
@@ -133,6 +134,20 @@ def test_a_refused_read_leaves_no_watch() -> None:
     driver.reply(1, err=-101)
 
     assert isinstance(call.error, NoNode)
+    assert len(driver.session.watches) == 0
+
+
+def test_a_read_that_was_kept_and_is_given_up_behind_its_sending_leaves_no_watch() -> None:
+    """Whoever gave it up cannot forget a watch that is noted later."""
+    driver = Driver()
+    kept = driver.get(listener=print)
+    kept.sink = Future()
+    driver.hello()
+
+    kept.sink.cancel()
+    driver.session.withdraw(kept)
+    driver.reply(1, A)
+
     assert len(driver.session.watches) == 0
 
 

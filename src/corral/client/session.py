@@ -163,11 +163,11 @@ class Session:
             self._waiting.append(call)
 
     def withdraw(self, call: Call) -> None:
-        """Forget a request that nobody waits for any more; one that was sent is still answered, to nobody."""
-        call.sink = None
+        """Forget a request that nobody waits for any more, unless it was sent meanwhile."""
         try:
             self._waiting.remove(call)
         except ValueError:
+            # It is answered still: its sink tells then that nobody is to be told, of changes neither.
             pass
 
     def close(self, call: Call, now: int) -> None:
