@@ -13,7 +13,7 @@ import corral
 from corral.client.errors import ClientClosed
 from corral.recipes.barrier import Barrier
 from corral.recipes.double_barrier import DoubleBarrier
-from corral.recipes.election import Election
+from corral.recipes.election import Election, Latch
 from corral.recipes.lock import Lock
 from corral.recipes.party import Party
 from corral.recipes.persistent_node import NodeState, PersistentNode
@@ -21,6 +21,12 @@ from corral.recipes.queue import Queue
 from corral.recipes.shared_value import SharedValue
 
 Wait = Callable[[corral.AsyncClient, str], Awaitable[object]]
+
+
+async def _leadership(zk: corral.AsyncClient, path: str) -> None:
+    latch = Latch(zk, path)
+    await latch.start()
+    await latch.wait_leader()
 
 
 async def _value_change(zk: corral.AsyncClient, path: str) -> None:
@@ -52,6 +58,7 @@ async def _until_idle(proxy: Proxy, zk: corral.AsyncClient) -> None:
         pytest.param(lambda zk, path: DoubleBarrier(zk, path, 9).enter(), id="double barrier"),
         pytest.param(lambda zk, path: Queue(zk, path).get(), id="queue"),
         pytest.param(lambda zk, path: Party(zk, path).wait_members(2), id="party"),
+        pytest.param(_leadership, id="latch"),
         pytest.param(_value_change, id="value"),
         pytest.param(_node_state, id="node"),
     ],

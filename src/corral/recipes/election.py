@@ -154,7 +154,9 @@ class Latch:
                     if standing is None or self._standing is not standing:
                         raise NotHeld(f"nobody stands for {self.path} here: the latch is not started")
                     if standing.done():
-                        standing.result()
+                        # A client that is closed without a server cancels it, and not who waits here.
+                        if not standing.cancelled():
+                            standing.result()
                         raise ClientClosed(f"nobody stands for {self.path} here: the client is closed")
                     if self.is_leader and self._held is not None:
                         return self._held
