@@ -19,6 +19,7 @@ from corral.recipes.party import Party
 from corral.recipes.persistent_node import NodeState, PersistentNode
 from corral.recipes.queue import Queue
 from corral.recipes.shared_value import SharedValue
+from corral.wire import opcodes
 
 Wait = Callable[[corral.AsyncClient, str], Awaitable[object]]
 
@@ -78,5 +79,25 @@ def test_who_waits_is_told(hosts: str, path: str, wait: Wait, is_cut: bool) -> N
             with pytest.raises(ClientClosed):
                 await waiting
             await held.release()
+
+    run(main())
+
+
+def test_who_is_taking_an_item_is_told(hosts: str, path: str) -> None:
+    """What takes it goes on beside the caller, and is cancelled in its stead."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            queue = Queue(zk, path)
+            await queue.put(b"a")
+            proxy.refuse()
+            proxy.lose_request(opcodes.MULTI)
+            taking = asyncio.ensure_future(queue.get())
+            await until(lambda: not zk.state.is_connected)
+
+            await zk.close()
+
+            with pytest.raises(ClientClosed):
+                await taking
 
     run(main())

@@ -20,6 +20,7 @@ from typing import Any, Final, Self, TypeVar
 
 from corral.base.errors import BadArguments, BadVersion, NodeExists, NoNode
 from corral.client.aio import AsyncClient
+from corral.client.errors import ClientClosed
 from corral.client.transaction import Transaction, TransactionFailed
 from corral.client.values import State
 from corral.recipes.asking import Bell, make_directory, remove_beside, remove_owned, steadily, with_parents, within
@@ -271,6 +272,9 @@ class Queue:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            if task.cancelled():
+                # By the client's end; nobody cancelled us.
+                raise ClientClosed(f"nothing is taken out of {self.path}: the client is closed") from None
             task.add_done_callback(on_late)
             raise
 
