@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from tests.support.core import Client, Core, framed, multi_body
+from tests.support.jute import multi_refused
 
 from corral.wire import client as records
 from corral.wire import opcodes
@@ -334,6 +335,24 @@ def test_a_multi_below_a_quota_that_cannot_be_read_fails_as_a_whole() -> None:
     assert (reply.err, reply.body) == (-5, b"")
     assert client.exists(b"/a").err == -101
     assert client.create(b"/a").err == 0
+
+
+def test_new_limits_count_from_the_next_transaction_on() -> None:
+    """ZooKeeper checks against committed limits, so a multi that sets some is held to those before."""
+    client = Core(enforce_quota=True).client()
+    limits = b"/zookeeper/quota/q/zookeeper_limits"
+    client.create(b"/q")
+    client.create(b"/zookeeper/quota/q")
+    client.create(limits, b"count=-1,bytes=-1=;countHardLimit=1")
+    client.create(b"/zookeeper/quota/q/zookeeper_stats", b"")
+    raised = records.SetDataRequest(limits, b"count=-1,bytes=-1=;countHardLimit=2", -1)
+    create = records.CreateRequest(b"/q/1", b"", OPEN_ACL, 0)
+
+    reply = client.call(opcodes.MULTI, multi_body((opcodes.SET_DATA, raised), (opcodes.CREATE, create)))
+
+    assert reply.body == multi_refused(0, -125)
+    assert client.set(limits, raised.data).err == 0
+    assert client.create(b"/q/1").err == 0
 
 
 def test_ttl_nodes_where_they_are_enabled() -> None:

@@ -11,8 +11,8 @@ from corral.tree.quota import limits_path, parse_limits
 def check_quota(cx: Preparing, path: bytes, nodes: int, size: int) -> None:
     """Refuse a change of `nodes` nodes and `size` bytes below the quota of `path`.
 
-    Raises QuotaExceeded past a hard limit. A soft limit is only reported. Checked against committed statistics, also
-    within a multi. Source: ZooKeeper ZooKeeperServer.checkQuota.
+    Raises QuotaExceeded past a hard limit. A soft limit is only reported. Limits and statistics are the committed ones,
+    also within a multi. Source: ZooKeeper ZooKeeperServer.checkQuota.
     """
     quotas = cx.tree.quotas
     if not cx.options.enforce_quota or not quotas.active:
@@ -20,7 +20,7 @@ def check_quota(cx: Preparing, path: bytes, nodes: int, size: int) -> None:
     governed = quotas.governing(path)
     if governed is None:
         return
-    node = cx.view.get(limits_path(governed))
+    node = cx.tree.nodes.get(limits_path(governed))
     if node is None:
         return
     limits = parse_limits(data_of(node.body))
