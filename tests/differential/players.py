@@ -158,13 +158,13 @@ class Side:
 
     def _meet_all(self) -> list[bool]:
         """Exchange a ping with every session; give those that were cut off a new connection, or a new session."""
-        is_cut = []
         for session in self.sessions:
             try:
                 session.send(Op.PING)
             except Closed:
                 pass
-        for number, session in enumerate(self.sessions):
+        is_cut = []
+        for session in self.sessions:
             try:
                 reply = session.recv()
                 assert (reply.xid, reply.err) == (-2, 0), f"not the answer to a ping: {reply}"
@@ -172,6 +172,9 @@ class Side:
                 is_cut.append(False)
             except Closed:
                 is_cut.append(True)
+        # Once all have answered: a ping that is still under way may or may not see the zxid of a new session.
+        for number, cut in enumerate(is_cut):
+            if cut:
                 self._replace(number)
         return is_cut
 
