@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 from tests.support.jute import Op, Reader, read_body, text
@@ -83,6 +84,15 @@ class Wire:
     def drop(self) -> None:
         """Close the socket; a session lives on."""
         self.sock.close()
+
+    def hang_up(self) -> None:
+        """Say that nothing more comes, and close the socket once the server has. Raises TimeoutError if it does not."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+        with suppress(Closed):
+            while True:
+                self.recv_frame()
+        self.drop()
 
     def _read(self, size: int) -> bytes:
         while len(self._data) < size:
