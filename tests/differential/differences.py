@@ -16,6 +16,11 @@ UNSTABLE: Final[dict[str, str]] = {
 }
 """Trait of a request -> why two servers of one kind cannot be compared by it."""
 
+UNSTABLE_QUOTAS: Final[dict[str, str]] = {
+    "quota still being written": "A quota is checked as committed; how much of a batch is by then, is chance.",
+}
+"""Trait of a request -> why two servers of one kind cannot be compared by it where they enforce quotas."""
+
 DIFFERENT: Final[dict[str, str]] = {
     "auth named twice": "Both become the same entry; ZooKeeper keeps it twice, here it is kept once.",
     "check outside a multi": "3.8 answers -5, takes a zxid and stays; 3.9 and we answer -6 and close.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tests.support import jute
@@ -15,6 +15,9 @@ from tests.support.jute import OPEN, Acl, Op
 
 MULTI_HEAD = struct.Struct(">i?i")
 NULL = b"\xff\xff\xff\xff"
+CHANGING_NODES = frozenset(
+    {Op.CREATE, Op.CREATE2, Op.CREATE_CONTAINER, Op.CREATE_TTL, Op.DELETE, Op.SET_DATA, Op.MULTI}
+)
 PATH_FIRST = frozenset(Op) - {Op.MULTI, Op.MULTI_READ, Op.GET_EPHEMERALS, Op.RECONFIG, Op.SASL}
 NO_TRAITS: frozenset[str] = frozenset()
 
@@ -120,7 +123,7 @@ class Generator:
         if rng.random() < 0.08:
             # Replies to what bypasses the pipeline may overtake others, and a closed connection loses some.
             drawn = [self._request() for _ in range(rng.randrange(2, 9))]
-            batch = tuple(request for request in drawn if "alone" not in request.traits)
+            batch = with_quotas_marked(request for request in drawn if "alone" not in request.traits)
             if batch:
                 return Requests(self._session, batch)
         return Requests(self._session, (self._request(),))
@@ -377,3 +380,17 @@ class Generator:
 
     def _close(self) -> Request:
         return Request(Op.CLOSE_SESSION, b"", frozenset({"alone"}))
+
+
+def with_quotas_marked(batch: Iterable[Request]) -> tuple[Request, ...]:
+    """Mark writes of the quota's nodes, /q and below, behind another one that may still be under way."""
+    marked = []
+    is_quota_written = False
+    for request in batch:
+        # /zookeeper/quota too.
+        if request.op in CHANGING_NODES and b"/q" in request.body:
+            if is_quota_written:
+                request = request._replace(traits=request.traits | {"quota still being written"})
+            is_quota_written = True
+        marked.append(request)
+    return tuple(marked)

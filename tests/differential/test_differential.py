@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from tests.differential.compare import differences
-from tests.differential.differences import AVOIDED, FORGIVEN, UNSTABLE
+from tests.differential.differences import AVOIDED, FORGIVEN, UNSTABLE, UNSTABLE_QUOTAS
 from tests.differential.operations import Generator, Reconnect, Request, Requests, Step
 from tests.differential.players import Outcome, Side
 from tests.support import jute
@@ -46,7 +47,8 @@ def test_corral_answers_as_apache_does(tmp_path: Path, name: str, seed: int) -> 
         Process("apache", tmp_path / "apache", **SETTINGS[name]) as theirs,
         Process("corral", tmp_path / "corral", **SETTINGS[name]) as mine,
     ):
-        done = compare_servers(theirs, mine, seed, -(-OPERATIONS // (len(SEEDS) * len(SETTINGS))), AVOIDED)
+        operations = -(-OPERATIONS // (len(SEEDS) * len(SETTINGS)))
+        done = compare_servers(theirs, mine, seed, operations, to_avoid(name, AVOIDED))
         log = mine.log_text()
     assert "Traceback" not in log, log[-3000:]
     made = {op for op, err in done if err == 0}
@@ -63,7 +65,7 @@ def test_apache_answers_as_apache_does(tmp_path: Path, name: str) -> None:
         Process("apache", tmp_path / "a", **SETTINGS[name]) as theirs,
         Process("apache", tmp_path / "b", **SETTINGS[name]) as mine,
     ):
-        compare_servers(theirs, mine, FIRST_SEED, OPERATIONS // 10, frozenset(UNSTABLE))
+        compare_servers(theirs, mine, FIRST_SEED, OPERATIONS // 10, to_avoid(name, UNSTABLE))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -153,6 +155,11 @@ def compare_servers(
     finally:
         for side in sides:
             side.close()
+
+
+def to_avoid(name: str, always: Iterable[str]) -> frozenset[str]:
+    """Say which traits are not drawn with these settings."""
+    return frozenset({*always, *(UNSTABLE_QUOTAS if "enforceQuota" in SETTINGS[name] else ())})
 
 
 def next_step(generator: Generator, avoided: frozenset[str]) -> Step:
