@@ -17,6 +17,7 @@ UNSTABLE: Final[dict[str, str]] = {
 """Trait of a request -> why two servers of one kind cannot be compared by it."""
 
 UNSTABLE_QUOTAS: Final[dict[str, str]] = {
+    "multi below a quota in a batch": "If the quota cannot be read, writes behind it see parts of what is not done.",
     "quota still being written": "A quota is checked as committed; how much of a batch is by then, is chance.",
 }
 """Trait of a request -> why two servers of one kind cannot be compared by it where they enforce quotas."""

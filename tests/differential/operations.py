@@ -383,7 +383,7 @@ class Generator:
 
 
 def with_quotas_marked(batch: Iterable[Request]) -> tuple[Request, ...]:
-    """Mark writes of the quota's nodes, /q and below, behind another one that may still be under way."""
+    """Mark writes of the quota's nodes, /q and below, whose answers hang on how much of the batch is done by then."""
     marked = []
     is_quota_written = False
     for request in batch:
@@ -391,6 +391,8 @@ def with_quotas_marked(batch: Iterable[Request]) -> tuple[Request, ...]:
         if request.op in CHANGING_NODES and b"/q" in request.body:
             if is_quota_written:
                 request = request._replace(traits=request.traits | {"quota still being written"})
+            if request.op == Op.MULTI:
+                request = request._replace(traits=request.traits | {"multi below a quota in a batch"})
             is_quota_written = True
         marked.append(request)
     return tuple(marked)
