@@ -191,6 +191,30 @@ def test_what_cannot_be_written_is_one_sentence(cli_server: Process, shell: Corr
     assert (done.stderr, done.returncode) == ("corral: cannot write standard output: No space left on device\n", 2)
 
 
+@pytest.mark.parametrize("arguments", [["export", "/zookeeper"], ["shell", "-c", "ls /"]])
+def test_a_closed_output_is_one_sentence(cli_server: Process, arguments: list[str]) -> None:
+    done = run_without(">&-", cli_server, arguments)
+
+    assert (done.stderr, done.returncode) == ("corral: cannot write standard output: Bad file descriptor\n", 2)
+
+
+def test_a_closed_input_is_an_empty_one(cli_server: Process) -> None:
+    script = run_without("<&-", cli_server, ["shell"])
+    copy = run_without("<&-", cli_server, ["import", "/never"])
+
+    assert (script.stderr, script.returncode) == ("", 0)
+    assert copy.stderr.startswith("corral: line 1: it is no JSON")
+    assert copy.returncode == 2
+
+
+def run_without(closed: str, server: Process, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run `corral` with a stream closed by the redirection `closed`."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "corral", *arguments], text=True,
+        capture_output=True, env=os.environ | {"CORRAL_CONNECT": f"127.0.0.1:{server.port}"}, timeout=60, check=False,
+    )  # fmt: skip
+
+
 def test_a_directory_is_no_place_for_an_export(corral: Corral, shell: Corral, path: str, tmp_path: Path) -> None:
     shell(f"create {path}")
 

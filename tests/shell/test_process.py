@@ -37,6 +37,15 @@ def test_a_signal_ends_a_server_that_is_still_reading_its_data(tmp_path: Path, h
     assert "stopped while it started" in server.log.read_text()
 
 
+def test_a_server_needs_no_standard_streams(tmp_path: Path) -> None:
+    """Else its sockets would have their numbers, and libuv would abort it at its end."""
+    server = Process("corral", tmp_path)
+
+    server.start(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
+
+    assert server.stop() == 0
+
+
 def _wait_until_it_listens(port: int) -> None:
     deadline = time.monotonic() + 30
     while True:

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from corral import __version__
+from corral.cli.streams import open_closed_streams
 
 COMMANDS: Final = {
     "elect": "corral.cli.commands.hold:elect",
@@ -38,6 +39,7 @@ class Commands(click.Group):
 @click.version_option(__version__, message="corral %(version)s")
 def main() -> None:
     """ZooKeeper in Python: a server that every ZooKeeper client can use, its clients' recipes, and a shell."""
+    open_closed_streams()
 
 
 @main.command()
