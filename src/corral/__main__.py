@@ -1,8 +1,22 @@
-"""Lets `python -m corral` be the command."""
+"""The program: `corral`, and `python -m corral`."""
+
+from __future__ import annotations
 
 import sys
+from typing import Final
 
-from corral.cli.main import main
+INTERRUPTED: Final = 130
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C is no trace, also while the code is imported."""
+    try:
+        from corral.cli.main import main as command
+
+        command()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

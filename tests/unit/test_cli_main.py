@@ -32,6 +32,17 @@ def test_a_wrong_configuration_is_one_sentence_and_exit_code_2(tmp_path: Path) -
     assert result.stdout == ""
 
 
+def test_ctrl_c_while_a_command_is_imported_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("corral.cli.main.import_module", interrupted)
+
+    result = CliRunner().invoke(main, ["shell"])
+
+    assert (result.exit_code, result.output) == (130, "")
+
+
 def test_options_reach_the_server_and_its_exit_code_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Config] = []
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Final
 
 import click
 
 from corral import __version__
+from corral.__main__ import INTERRUPTED
 from corral.cli.streams import open_closed_streams
 
 COMMANDS: Final = {
@@ -33,6 +35,13 @@ class Commands(click.Group):
         module, name = where.split(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. Ctrl-C while it is imported ends the process as it does later, instead of by `Aborted!`."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
