@@ -75,6 +75,7 @@ def test_kinds_of_nodes_are_made(shell: Corral, path: str) -> None:
         ("ls nope", "invalid path 'nope': it must start with /\n", 2),
         ("get /nope", "Node does not exist: /nope", 1),
         ("create / x", "Node already exists: /", 1),
+        ("create -t 1099511627776 {path}/x", "ttl_ms 1099511627776: must be from 1 to 1099511627775", 2),
         ("delete -v 9 {path}", "The version given is not the present one: {path}", 1),
         ("set {path} @@ -b", "-b needs base64, not '@@': Only base64 data is allowed", 2),
         ("set {path} -f /nope", "cannot read /nope: No such file or directory", 2),
@@ -96,6 +97,13 @@ def test_a_failure_is_one_sentence_and_an_exit_code(
     assert done.stderr.startswith(says.format(path=path)), done.stderr
     assert done.stderr.count("\n") == 1
     assert done.exit_code == code
+
+
+def test_a_session_timeout_that_no_request_can_hold_is_refused(corral: Corral) -> None:
+    done = corral("shell", "--session-timeout", "2147483648", "-c", "ls /")
+
+    assert "2147483648 is not in the range 1<=x<=2147483647" in done.stderr
+    assert done.exit_code == 2
 
 
 def test_nobody_there_is_exit_code_3(corral: Corral) -> None:

@@ -37,6 +37,17 @@ def test_options_stand_anywhere_together_or_alone_and_end_at_two_dashes() -> Non
     assert args.number("v") == 3
 
 
+@pytest.mark.parametrize(("text", "bits"), [("2147483647", 32), ("-2147483648", 32), ("9223372036854775807", 64)])
+def test_a_number_may_fill_its_field(text: str, bits: int) -> None:
+    assert parse("u", ["-v", text], (), ("v",), 0, 0).number("v", bits=bits) == int(text)
+
+
+@pytest.mark.parametrize(("text", "bits"), [("2147483648", 32), ("-2147483649", 32), ("9223372036854775808", 64)])
+def test_a_number_beyond_its_field_is_refused(text: str, bits: int) -> None:
+    with pytest.raises(UsageError, match=f"^-v {text}: must be from -"):
+        parse("u", ["-v", text], (), ("v",), 0, 0).number("v", bits=bits)
+
+
 def test_negative_numbers_and_a_single_dash_are_arguments() -> None:
     assert parse("u", ["-5", "-1.5", "-"], (), (), 0, 3).values == ["-5", "-1.5", "-"]
 

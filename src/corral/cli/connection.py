@@ -16,7 +16,7 @@ from corral.base.records import record
 from corral.cli.failures import NotAuthenticated, UsageError
 from corral.cli.sasl import SASL_OPTIONS, sasl_of
 from corral.client import tls
-from corral.client.aio import AsyncClient
+from corral.client.aio import TIMEOUT_MS_MAX, AsyncClient
 from corral.client.errors import RequestTimeout
 
 DEFAULT_SERVERS = "127.0.0.1:2181"
@@ -103,7 +103,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=30.0,
                      show_default=True, metavar="SECONDS", help="How long to wait for a connection or an answer."),
-        click.option("--session-timeout", "session_timeout_ms", type=click.IntRange(min=1), default=30_000,
+        click.option("--session-timeout", "session_timeout_ms", type=click.IntRange(1, TIMEOUT_MS_MAX), default=30_000,
                      show_default=True, metavar="MS", help="The session's timeout to ask for."),
         click.option("--auth", multiple=True, metavar="SCHEME:CREDENTIALS", envvar="CORRAL_AUTH",
                      help="Credentials, such as digest:user:password; may be repeated. The variable CORRAL_AUTH, where "

@@ -27,6 +27,8 @@ from corral.wire.schema import encode
 _unpack_head: Final = struct.Struct(">i?i").unpack_from
 _unpack_int: Final = struct.Struct(">i").unpack_from
 _HEAD_BYTES: Final = 9
+TTL_MS_MAX: Final = (1 << 40) - 1
+"""What servers take. Source: ZooKeeper EphemeralType.TTL.maxValue."""
 
 Result = str | ZnodeStat | None
 
@@ -191,7 +193,7 @@ def create_flags(ephemeral: bool, sequence: bool, container: bool, ttl_ms: int |
             raise ValueError("a container cannot be sequential")
         return 4
     if ttl_ms is not None:
-        if ttl_ms <= 0:
-            raise ValueError(f"ttl_ms {ttl_ms}: must be at least 1")
+        if not 0 < ttl_ms <= TTL_MS_MAX:
+            raise ValueError(f"ttl_ms {ttl_ms}: must be from 1 to {TTL_MS_MAX}")
         return 6 if sequence else 5
     return int(ephemeral) | (2 if sequence else 0)

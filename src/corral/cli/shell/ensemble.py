@@ -51,7 +51,7 @@ async def _reconfig(context: Context, args: Args) -> None:
         raise UsageError(f"no change is given; usage: {args.usage}")
     members = _members_of(args.options["file"]) if args.has("file") else args.options.get("members")
     config, stat = await context.zk.reconfig(
-        args.options.get("add"), args.options.get("remove"), members, args.number("v", -1, 16)
+        args.options.get("add"), args.options.get("remove"), members, args.number("v", -1, 16, bits=64)
     )
     text = config.decode("utf-8", "backslashreplace")
     shown = f"Committed new configuration:\n{text}"

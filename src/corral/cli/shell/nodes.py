@@ -141,7 +141,7 @@ def _emit_stat(context: Context, args: Args, stat: ZnodeStat) -> None:
 async def _create(context: Context, args: Args) -> None:
     has_file = args.has("f")
     acl_at = 1 if has_file else 2
-    ttl = args.number("t", 0) if args.has("t") else None
+    ttl = args.number("t", 0, bits=64) if args.has("t") else None
     try:
         path, stat = await context.zk.create_and_stat(
             args.at(0),

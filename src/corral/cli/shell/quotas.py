@@ -50,7 +50,7 @@ def _fields(args: Args) -> dict[str, int]:
     fields = {}
     for option, (field, least) in _OPTIONS.items():
         if args.has(option):
-            fields[field] = value = args.number(option)
+            fields[field] = value = args.number(option, bits=64)
             if value < least:
                 raise UsageError(f"-{option} {value}: must be at least {least}; usage: {args.usage}")
     if not fields:

@@ -48,16 +48,20 @@ class Args:
         """Return an argument, `default` if there are not so many."""
         return self.values[index] if index < len(self.values) else default
 
-    def number(self, option: str, default: int = -1, base: int = 10) -> int:
-        """Return an option's value as a number. Raises UsageError."""
+    def number(self, option: str, default: int = -1, base: int = 10, bits: int = 32) -> int:
+        """Return an option's value as a number. bits: of the field that it goes to. Raises UsageError."""
         text = self.options.get(option)
         if text is None:
             return default
         try:
-            return int(text, base)
+            value = int(text, base)
         except ValueError:
             kind = "a number" if base == 10 else "a hexadecimal number"
             raise UsageError(f"-{option} needs {kind}, not {text!r}; usage: {self.usage}") from None
+        most = (1 << (bits - 1)) - 1
+        if not -most - 1 <= value <= most:
+            raise UsageError(f"-{option} {text}: must be from {-most - 1} to {most}; usage: {self.usage}")
+        return value
 
 
 def parse(usage: str, words: Sequence[str], flags: Sequence[str], valued: Sequence[str], least: int, most: int) -> Args:
