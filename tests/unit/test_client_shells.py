@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from corral.client.aio import AsyncClient
 from corral.client.effects import Connect
 from corral.client.errors import ClientClosed, ConnectionLoss, RequestTimeout
 from corral.client.hosts import Host, HostRound
@@ -239,3 +241,30 @@ def test_a_box_tells_its_observers_what_a_future_would() -> None:
 
     assert told == [(False, None), (False, error), (True, None)]
     assert done.result() == 1
+
+
+class DeepTree(AsyncClient):
+    """Answers as a server with one branch of `depth` znodes; `deleted`: in which order they went."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__("127.0.0.1:1")
+        self.depth = depth
+        self.deleted: list[int] = []
+
+    async def children(self, path: str, watch: object = None) -> list[str]:
+        return ["a"] * (path.count("/") < self.depth)
+
+    async def delete(self, path: str, version: int = -1) -> None:
+        self.deleted.append(path.count("/"))
+
+
+def test_a_tree_deeper_than_the_stack_is_deleted() -> None:
+    async def main() -> None:
+        depth = 2 * sys.getrecursionlimit()
+        zk = DeepTree(depth)
+
+        await zk.delete_tree("/a")
+
+        assert zk.deleted == [*range(depth, 0, -1)]
+
+    asyncio.run(main())

@@ -442,21 +442,22 @@ class AsyncClient:
 
     async def delete_tree(self, path: str) -> None:
         """Delete a znode and everything below it, also what is made meanwhile."""
-        while True:
+        # A list instead of calls: a tree may be deeper than Python's stack. With each path whether it was emptied.
+        left = [(path, False)]
+        while left:
+            at, is_emptied = left.pop()
             try:
-                names = await self.children(path)
-            except NoNode:
-                return
-            base = path.rstrip("/")
-            for name in names:
-                await self.delete_tree(f"{base}/{name}")
-            try:
-                await self.delete(path)
+                names = [] if is_emptied else await self.children(at)
+                if names:
+                    base = at.rstrip("/")
+                    left.append((at, True))
+                    left += [(f"{base}/{name}", False) for name in reversed(names)]
+                else:
+                    await self.delete(at)
             except NotEmpty:
-                continue
+                left.append((at, False))
             except NoNode:
                 pass
-            return
 
     def set_acl(self, path: str, acl: Sequence[ACL], version: int = -1) -> Awaitable[ZnodeStat]:
         """Give a znode another access list. version: expected of the list (aversion), -1 for any."""
