@@ -30,7 +30,7 @@ def test_every_command_of_zkcli_is_there() -> None:
 def test_nodes_are_made_read_changed_and_deleted(shell: Corral, path: str) -> None:
     done = shell(
         f"create {path} 'two words'", f"get {path}", f'set {path} {{"a":1}}', f"get {path}", f"create {path}/b",
-        f"ls {path}", f"ls -R {path}", f"getAllChildrenNumber {path}", f"deleteall {path}", f"ls {path}",
+        f"ls {path}", f"ls -R {path}", f"getAllChildrenNumber {path}", f"deleteall {path} -b 100", f"ls {path}",
     )  # fmt: skip
 
     assert done.stdout.splitlines() == [

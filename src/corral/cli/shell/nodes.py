@@ -213,6 +213,7 @@ async def _delete(context: Context, args: Args) -> None:
 
 async def _delete_all(context: Context, args: Args) -> None:
     path = args.at(0)
+    args.number("b")
     if path == "/":
         raise UsageError("/ cannot be deleted; name what is below it")
     if await context.zk.exists(path) is None:
@@ -258,8 +259,8 @@ COMMANDS: Final = (
             "make a node: sequential, ephemeral, container, with a time to live in ms, with its parents", _create,
             ("s", "e", "c", "p", "b"), ("t", "f"), least=1, most=3),
     Command("delete", "delete [-v version] path", "delete a node", _delete, (), ("v",), least=1, most=1),
-    Command("deleteall", "deleteall path", "delete a node and all below it", _delete_all, least=1, most=1,
-            is_endless=True),
+    Command("deleteall", "deleteall [-b size] path", "delete a node and all below it; zkCli's -b changes nothing",
+            _delete_all, (), ("b",), least=1, most=1, is_endless=True),
     Command("sync", "sync [path]", "see all that was committed before", _sync, most=1),
     Command("getAllChildrenNumber", "getAllChildrenNumber [path]", "how many nodes are below a node", _count, most=1),
     Command("getEphemerals", "getEphemerals [path]", "this session's ephemerals", _ephemerals, most=1),
