@@ -85,6 +85,7 @@ def test_kinds_of_nodes_are_made(shell: Corral, path: str) -> None:
         ("removewatches {path}", "There is no such watch: {path}", 1),
         ("listquota {path}", "quota for {path} does not exist", 1),
         ("redo 99", "history has no command 99", 2),
+        ("reconfig -file /nope", "cannot read /nope: No such file or directory\n", 2),
         ("reconfig -remove 1", "The server does not allow reconfig; it needs reconfigEnabled=true", 1),
         ("addauth nosuch x", "The server does not accept these credentials", 1),
     ],

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.cli.conftest import Corral
 from tests.support.servers import Process
 
 import corral as library
 from corral.cli import transfer
 from corral.cli.failures import UsageError
+from corral.cli.main import main
 
 HEADER = '{"corral_export": 1, "root": "/r"}'
 
@@ -118,6 +120,7 @@ def test_the_root_goes_out_without_the_servers_own_nodes(corral: Corral, shell: 
     ("lines", "says"),
     [
         (["{}"], "line 1: this is no file of corral export, or one of a later version"),
+        ([""], "line 1: this is no file of corral export, or one of a later version"),
         (["what"], "line 1: it is no JSON: "),
         ([HEADER, "[]"], "line 2: it is no JSON object"),
         ([HEADER, '{"path": ""}'], "line 2: data is missing"),
@@ -136,6 +139,17 @@ def test_a_damaged_file_is_named_by_line(lines: list[str], says: str) -> None:
         read()
 
     assert str(caught.value).startswith(says)
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"{\xe4}")
+
+    latin = CliRunner().invoke(main, ["import", "-i", str(tmp_path / "latin")])
+    directory = CliRunner().invoke(main, ["import", "-i", str(tmp_path)])
+
+    assert latin.stderr == f"corral: {tmp_path}/latin is not UTF-8: invalid continuation byte at byte 1\n"
+    assert directory.stderr == f"corral: cannot read {tmp_path}: Is a directory\n"
+    assert (latin.exit_code, directory.exit_code) == (2, 2)
 
 
 def test_a_damaged_file_changes_nothing(corral: Corral, shell: Corral, path: str) -> None:
@@ -203,7 +217,7 @@ def test_a_closed_input_is_an_empty_one(cli_server: Process) -> None:
     copy = run_without("<&-", cli_server, ["import", "/never"])
 
     assert (script.stderr, script.returncode) == ("", 0)
-    assert copy.stderr.startswith("corral: line 1: it is no JSON")
+    assert copy.stderr.startswith("corral: line 1: this is no file of corral export")
     assert copy.returncode == 2
 
 

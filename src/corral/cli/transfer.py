@@ -111,7 +111,7 @@ def _batches(items: list[T], size: int) -> Iterator[list[T]]:
 
 def parse_header(line: str) -> Header:
     """Read the first line of a file. Raises UsageError."""
-    fields = _fields(line, 1)
+    fields = _fields(line, 1) if line.strip() else {}
     if fields.get("corral_export") != FORMAT or not isinstance(fields.get("root"), str):
         raise UsageError("line 1: this is no file of corral export, or one of a later version")
     return Header(fields["root"], str(fields.get("zxid", "0x0")))

@@ -81,7 +81,7 @@ async def _import(
 ) -> None:
     from corral.cli import transfer
 
-    header = transfer.parse_header(lines[0]) if lines else transfer.parse_header("{}")
+    header = transfer.parse_header(lines[0])
     nodes = list(transfer.parse_nodes(lines[1:]))
     root = header.root if path is None else path
     validate_path(root.encode("utf-8", "surrogatepass"))
@@ -108,8 +108,11 @@ def _lines(source: str | None) -> list[str]:
         # UTF-8 wherever it comes from, whatever the locale is.
         data = sys.stdin.buffer.read() if source in (None, "-") else Path(str(source)).read_bytes()
         return data.decode().split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {source or 'standard input'}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {source or 'standard input'}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        what = source or "standard input"
+        raise UsageError(f"{what} is not UTF-8: {error.reason} at byte {error.start}") from error
 
 
 @contextlib.contextmanager

@@ -64,9 +64,11 @@ async def _reconfig(context: Context, args: Args) -> None:
 def _members_of(name: str) -> str:
     """Return the members that a configuration file names. Raises UsageError."""
     try:
-        lines = Path(name).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {name}: {error}") from error
+        lines = Path(name).read_text("utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from error
     members = [line.strip() for line in lines if line.strip().startswith(("server.", "group.", "weight."))]
     if not members:
         raise UsageError(f"{name} names no member; a line is server.1=host:2888:3888;2181")
