@@ -131,7 +131,9 @@ def test_what_cannot_be_run_asks_for_no_lock(corral: Corral, shell: Corral, path
 
     missing = corral("lock", path, "--", "no-such-command")
     broken = corral("lock", path, "--", str(text))
+    option = corral("elect", path, "--wait", "5", "--", "true")
 
+    assert (option.stderr, option.exit_code) == ("corral: --wait is neither an option nor a command\n", 127)
     assert (missing.stderr, missing.exit_code) == ("corral: there is no command no-such-command\n", 127)
     assert (broken.stderr, broken.exit_code) == (f"corral: {text}: Exec format error\n", 126)
     assert shell(f"ls {path}").stdout == "[]\n"

@@ -64,6 +64,9 @@ def _run(
     try:
         validate_path(path.encode("utf-8", "surrogatepass"))
         if shutil.which(command[0]) is None:
+            if command[0].startswith("-"):
+                say(f"{command[0]} is neither an option nor a command")
+                return hold.NOT_FOUND
             # Said before others are kept from the lock.
             if os.path.exists(command[0]) and "/" in command[0]:
                 say(f"{command[0]} cannot be run")
