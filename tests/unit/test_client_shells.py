@@ -243,6 +243,34 @@ def test_a_box_tells_its_observers_what_a_future_would() -> None:
     assert done.result() == 1
 
 
+def test_a_connection_that_is_made_when_it_was_given_up_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop tells of it where the client is closed between the system's word and the loop's."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        made: asyncio.Future[Link] = loop.create_future()
+
+        async def connect(make: Any, *_: object, **__: object) -> None:
+            made.set_result(make())
+            await loop.create_future()
+
+        monkeypatch.setattr(loop, "create_connection", connect)
+        shell = transport()
+        shell.connect(Connect(Host("127.0.0.1", 2181), 0, 60_000))
+        link = await made
+        shell.disconnect()
+
+        sock = FakeSocket()
+        link.connection_made(sock)
+        link.connection_lost(None)
+
+        assert sock.done == ["abort"]
+        assert not shell.session._is_open
+        shell.stop()
+
+    asyncio.run(main())
+
+
 class DeepTree(AsyncClient):
     """Answers as a server with one branch of `depth` znodes; `deleted`: in which order they went."""
 

@@ -31,15 +31,22 @@ def now_ms() -> int:
 
 
 class Link(asyncio.Protocol):
-    """One connection. What comes of one that was given up goes nowhere: under TLS its end may come long after."""
+    """One connection. What comes of one that was given up goes nowhere: under TLS its end may come long after.
 
-    __slots__ = ("_owner",)
+    is_given_up: whether that was before it was made.
+    """
+
+    __slots__ = ("_owner", "is_given_up")
 
     def __init__(self, owner: Transport) -> None:
         self._owner = owner
+        self.is_given_up = False
 
     def connection_made(self, transport: Any) -> None:
-        self._owner.made(self, transport)
+        if self.is_given_up:
+            transport.abort()
+        else:
+            self._owner.made(self, transport)
 
     def data_received(self, data: bytes) -> None:
         self._owner.received(self, data)
@@ -66,6 +73,7 @@ class Transport:
         self._transport: Any = None
         self._link: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._opening: Link | None = None
         self._probing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
@@ -100,6 +108,9 @@ class Transport:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
+            if self._opening is not None:
+                # It may be connected already, and the loop about to say so; the cancellation closes it right after.
+                self._opening.is_given_up = True
         transport, self._transport, self._link = self._transport, None, None
         if transport is None:
             return
@@ -141,13 +152,17 @@ class Transport:
             address = addresses.pop()
             try:
                 await self._loop.create_connection(
-                    lambda: Link(self), address, host.port, ssl=self._ssl, server_hostname=name
+                    self._new_link, address, host.port, ssl=self._ssl, server_hostname=name
                 )
             except OSError:
                 if not addresses:
                     raise
             else:
                 return
+
+    def _new_link(self) -> Link:
+        self._opening = Link(self)
+        return self._opening
 
     async def _look_up(self, host: Host) -> list[str]:
         """Return the addresses of a server, in an order drawn by chance: one name may stand for a whole ensemble.
