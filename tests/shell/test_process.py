@@ -107,6 +107,9 @@ def test_settings_for_what_is_not_there_yet_are_warned_of(tmp_path: Path) -> Non
         "dynamicConfigFile": "/etc/zoo.cfg.dynamic.100",
         "authProvider.1": auth + "DigestAuthenticationProvider",
         "authProvider.sasl": auth + "SASLAuthenticationProvider",
+        "enforce.auth.enabled": "true",
+        "enforce.auth.schemes": "digest,sasl",
+        "sessionRequireClientSASLAuth": "true",
     }
     with Process("corral", tmp_path, **settings) as server:
         assert server.stop() == 0
@@ -116,6 +119,8 @@ def test_settings_for_what_is_not_there_yet_are_warned_of(tmp_path: Path) -> Non
     assert warnings == [
         "dynamicConfigFile is set, but this server stands alone and does not read it file=/etc/zoo.cfg.dynamic.100",
         f"this server has no such authProvider key=authProvider.sasl value={auth}SASLAuthenticationProvider",
+        "no client can authenticate by a scheme that this server does not have key=enforce.auth.schemes value=sasl",
+        "no client is served: this server has no SASL yet key=sessionRequireClientSASLAuth value=true",
     ]
 
 

@@ -166,6 +166,17 @@ class Server:
         for name, java in config.auth_providers.items():
             if java.rpartition(".")[2] not in PROVIDERS:
                 self.log.warning("this server has no such authProvider", key=f"authProvider.{name}", value=java)
+        needed = config.enforce_auth_schemes if config.enforce_auth_enabled else ()
+        for scheme in needed:
+            if scheme not in self.node.replica.access.providers:
+                self.log.warning(
+                    "no client can authenticate by a scheme that this server does not have",
+                    key="enforce.auth.schemes", value=scheme,
+                )  # fmt: skip
+        if config.session_require_client_sasl_auth:
+            self.log.warning(
+                "no client is served: this server has no SASL yet", key="sessionRequireClientSASLAuth", value="true"
+            )
 
     def _audit(self, line: str) -> None:
         """Write a line of the audit log, if there is one."""
