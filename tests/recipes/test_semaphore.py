@@ -52,13 +52,15 @@ def test_a_block_is_left_by_another_task_only_where_it_is_clear_which(hosts: str
         async with corral.connect(hosts) as zk:
             semaphore = Semaphore(zk, path, limit=2)
             go = asyncio.Event()
+            inside: list[object] = []
 
             async def work() -> None:
-                async with semaphore:
+                async with semaphore as held:
+                    inside.append(held)
                     await go.wait()
 
             tasks = [asyncio.create_task(work()) for _ in range(2)]
-            await until(lambda: _leases(zk, path, 2))
+            await until(lambda: len(inside) == 2)
             with pytest.raises(NotHeld, match="leave it in the task that entered it"):
                 await semaphore.__aexit__(None, None, None)
             go.set()
