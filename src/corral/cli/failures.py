@@ -18,8 +18,6 @@ USAGE: Final = 2
 """The command was given wrongly; nothing was asked."""
 UNREACHABLE: Final = 3
 """No server answered in time, or the session ended."""
-INTERRUPTED: Final = 130
-"""Stopped by Ctrl-C."""
 
 _SENTENCES: Final[dict[type[ZooKeeperError], str]] = {
     errors.NoNode: "Node does not exist: {}",

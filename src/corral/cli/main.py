@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from corral import __version__
-from corral.__main__ import INTERRUPTED
+from corral.cli import INTERRUPTED
 from corral.cli.streams import open_closed_streams
 
 COMMANDS: Final = {

@@ -13,6 +13,7 @@ import click
 
 from corral.base.errors import CorralError
 from corral.base.paths import validate_path
+from corral.cli import INTERRUPTED
 from corral.cli.connection import Connection, connection_of, server_option
 from corral.cli.failures import complain
 
@@ -78,4 +79,4 @@ def _run(
         complain(error)
         return hold.FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from corral.base.errors import CorralError
+from corral.cli import INTERRUPTED
 from corral.cli.connection import DEFAULT_SERVERS, SERVERS_VARIABLE, Connection, connection_of, connection_options
-from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread, exit_unwritten
+from corral.cli.failures import UsageError, complain, exit_unread, exit_unwritten
 
 
 @click.command()

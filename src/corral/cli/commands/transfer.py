@@ -16,8 +16,9 @@ import click
 
 from corral.base.errors import CorralError
 from corral.base.paths import validate_path
+from corral.cli import INTERRUPTED
 from corral.cli.connection import connection_of, server_option
-from corral.cli.failures import INTERRUPTED, UsageError, complain, exit_unread, exit_unwritten, status_of
+from corral.cli.failures import UsageError, complain, exit_unread, exit_unwritten, status_of
 
 if TYPE_CHECKING:
     from corral.cli.connection import Connection
