@@ -122,6 +122,7 @@ def test_the_root_goes_out_without_the_servers_own_nodes(corral: Corral, shell: 
         (["{}"], "line 1: this is no file of corral export, or one of a later version"),
         ([""], "line 1: this is no file of corral export, or one of a later version"),
         (["what"], "line 1: it is no JSON: "),
+        ([HEADER, *['{"path": "/a", "data": ""}'] * 2], "line 3: /a is there already, in line 2"),
         ([HEADER, "[]"], "line 2: it is no JSON object"),
         ([HEADER, '{"path": ""}'], "line 2: data is missing"),
         ([HEADER, '{"path": "", "data": ""}', '{"path": "a", "data": ""}'], "line 3: invalid path 'a'"),

@@ -119,9 +119,14 @@ def parse_header(line: str) -> Header:
 
 def parse_nodes(lines: Iterable[str]) -> Iterator[Node]:
     """Read all other lines, numbered from 2. Raises UsageError at the first that is wrong."""
+    lines_of: dict[str, int] = {}
     for number, line in enumerate(lines, 2):
         if line.strip():
-            yield _node(_fields(line, number), number)
+            node = _node(_fields(line, number), number)
+            before = lines_of.setdefault(node.path, number)
+            if before != number:
+                raise UsageError(f"line {number}: {node.path or '/'} is there already, in line {before}")
+            yield node
 
 
 def _fields(line: str, number: int) -> dict[str, Any]:
