@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from corral.client.values import (
     ZnodeStat,
     digest_acl,
 )
-from corral.wire.data import ACL
+from corral.wire.data import ACL, OPEN_ACL
 
 CREATED, DELETED, CHANGED, CHILD = EventType.CREATED, EventType.DELETED, EventType.CHANGED, EventType.CHILD
 
@@ -611,6 +612,26 @@ def test_data_that_is_no_bytes_is_refused_by_its_type(hosts: str, path: str, sty
                 with pytest.raises(errors.BadArguments, match=why):
                     add(path, wrong)
             assert await style.ask(zk.exists, path) is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("wrong", [1 << 31, -(1 << 31) - 1, "1", None, 1.0])
+def test_a_version_that_no_request_can_hold_is_refused_by_value(
+    hosts: str, path: str, style: Style, wrong: Any
+) -> None:
+    async def main() -> None:
+        async with style.open(hosts) as zk:
+            why = re.escape(f"version {wrong!r}: must be an int from -2147483648 to 2147483647")
+            for method, args in ((zk.set, (b"x",)), (zk.delete, ()), (zk.set_acl, (OPEN_ACL,))):
+                with pytest.raises(errors.BadArguments, match=why) as caught:
+                    await style.ask(method, path, *args, wrong)
+                assert caught.value.outcome is Outcome.NOT_APPLIED
+            work = zk.transaction()
+            for add, args in ((work.set, (b"x",)), (work.delete, ()), (work.check, ())):
+                with pytest.raises(errors.BadArguments, match=why):
+                    add(path, *args, wrong)
+            assert zk.state is State.CONNECTED
 
     run(main())
 

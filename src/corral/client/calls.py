@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from corral.base.errors import WireError
 from corral.client.effects import Call, Decode, nothing
-from corral.client.values import WatcherType, WatchMode, ZnodeStat, data_bytes
+from corral.client.values import WatcherType, WatchMode, ZnodeStat, checked_version, data_bytes
 from corral.client.watches import CHILD, DATA, EXIST, PERSISTENT, RECURSIVE, Listener
 from corral.wire import client as records
 from corral.wire import opcodes
@@ -159,12 +159,15 @@ class Calls:
         """New data."""
         if type(data) is not bytes:
             data = data_bytes(data)
-        payload = b"".join((_pack_int(len(path)), path, _pack_int(len(data)), data, _pack_int(version)))
+        payload = b"".join(
+            (_pack_int(len(path)), path, _pack_int(len(data)), data, _pack_int(checked_version(version)))
+        )
         return Call(opcodes.SET_DATA, payload, _stat, True, path)
 
     def delete(self, path: bytes, version: int) -> Call:
         """A znode less."""
-        return Call(opcodes.DELETE, _pack_int(len(path)) + path + _pack_int(version), nothing, True, path)
+        payload = _pack_int(len(path)) + path + _pack_int(checked_version(version))
+        return Call(opcodes.DELETE, payload, nothing, True, path)
 
     def get_acl(self, path: bytes) -> Call:
         """The access list and the stat."""
@@ -172,7 +175,8 @@ class Calls:
 
     def set_acl(self, path: bytes, acl: list[ACL], version: int) -> Call:
         """Another access list."""
-        return Call(opcodes.SET_ACL, encode(records.SetAclRequest(path, acl, version)), _stat, True, path)
+        request = records.SetAclRequest(path, acl, checked_version(version))
+        return Call(opcodes.SET_ACL, encode(request), _stat, True, path)
 
     def sync(self, path: bytes) -> Call:
         """All that was committed before is seen by what is read after."""

@@ -18,7 +18,7 @@ from corral.base.errors import (
 from corral.client.calls import Calls
 from corral.client.effects import Call, nothing
 from corral.client.errors import error_of
-from corral.client.values import ZnodeStat, access_list
+from corral.client.values import ZnodeStat, access_list, checked_version
 from corral.wire import opcodes
 from corral.wire.client import CheckVersionRequest
 from corral.wire.data import ACL
@@ -95,7 +95,7 @@ class Transaction:
     def check(self, path: str, version: int = -1) -> Self:
         """Require that a znode is there. version: expected, -1 for any."""
         full = self._full(path)
-        payload = encode(CheckVersionRequest(full, version))
+        payload = encode(CheckVersionRequest(full, checked_version(version)))
         return self._add(Call(opcodes.CHECK, payload, nothing, False, full), f"check {path}")
 
     def _add(self, call: Call, name: str) -> Self:

@@ -12,6 +12,8 @@ from corral.base.errors import BadArguments, InvalidAcl
 from corral.wire.data import ACL, OPEN_ACL
 from corral.wire.opcodes import ALL_PERMS, READ
 
+VERSION_MAX: Final = 0x7FFFFFFF
+
 
 class State(enum.Enum):
     """How a client stands with its session.
@@ -113,6 +115,13 @@ def data_bytes(data: object) -> bytes:
         return bytes(data)
     hint = ": encode it" if isinstance(data, str) else ""
     raise BadArguments(f"data must be bytes, not {type(data).__name__}{hint}")
+
+
+def checked_version(version: int) -> int:
+    """Return a version that is expected. Raises BadArguments for what no request can hold, naming it."""
+    if isinstance(version, int) and -VERSION_MAX - 1 <= version <= VERSION_MAX:
+        return version
+    raise BadArguments(f"version {version!r}: must be an int from {-VERSION_MAX - 1} to {VERSION_MAX}")
 
 
 def access_list(acl: Sequence[ACL] | None) -> list[ACL]:
