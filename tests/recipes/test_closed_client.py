@@ -11,6 +11,7 @@ from tests.support.proxy import Proxy
 
 import corral
 from corral.client.errors import ClientClosed
+from corral.recipes.asking import outlasting
 from corral.recipes.barrier import Barrier
 from corral.recipes.double_barrier import DoubleBarrier
 from corral.recipes.election import Election, Latch
@@ -83,6 +84,29 @@ def test_who_waits_is_told(hosts: str, path: str, wait: Wait, is_cut: bool) -> N
     run(main())
 
 
+def test_who_waits_for_a_node_is_told_though_its_keeper_knew_before(hosts: str, path: str) -> None:
+    """The keeper is refused while the close is under way; who waits is told when it is done."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            node = PersistentNode(zk, path)
+            await node.start()
+            waiting = asyncio.ensure_future(node.wait_for(NodeState.BLOCKED))
+            await _until_idle(proxy, zk)
+            proxy.hold_replies()
+            closing = asyncio.ensure_future(zk.close())
+            setting = asyncio.ensure_future(node.set(b"x"))
+            await until(lambda: node.state is NodeState.STOPPED)
+            proxy.flow()
+            await closing
+
+            for told in (waiting, setting):
+                with pytest.raises(ClientClosed):
+                    await told
+
+    run(main())
+
+
 def test_who_is_taking_an_item_is_told(hosts: str, path: str) -> None:
     """What takes it goes on beside the caller, and is cancelled in its stead."""
 
@@ -99,5 +123,55 @@ def test_who_is_taking_an_item_is_told(hosts: str, path: str) -> None:
 
             with pytest.raises(ClientClosed):
                 await taking
+
+    run(main())
+
+
+async def _release(zk: corral.AsyncClient, path: str) -> Callable[[], Awaitable[object]]:
+    queue = Queue(zk, path)
+    await queue.put(b"a")
+    claimed = await queue.claim()
+    assert claimed is not None
+    return lambda: queue.release(claimed)
+
+
+async def _stop(zk: corral.AsyncClient, path: str) -> Callable[[], Awaitable[object]]:
+    node = PersistentNode(zk, path)
+    await node.start()
+    return node.stop
+
+
+@pytest.mark.parametrize("begin", [_release, _stop])
+def test_what_goes_on_beside_ends_with_the_client(
+    hosts: str, path: str, begin: Callable[..., Awaitable[Callable[[], Awaitable[object]]]]
+) -> None:
+    """What is to be removed goes with the session; whoever waits for it is not cancelled."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            end = await begin(zk, path)
+            proxy.refuse()
+            proxy.lose_request(opcodes.EXISTS)
+            ending = asyncio.ensure_future(end())
+            await until(lambda: not zk.state.is_connected)
+
+            await zk.close()
+
+            await ending
+
+    run(main())
+
+
+def test_who_is_cancelled_as_the_client_ends_hears_of_that() -> None:
+    async def main() -> None:
+        beside = asyncio.ensure_future(asyncio.Event().wait())
+        waiting = asyncio.ensure_future(outlasting(beside))
+        await asyncio.sleep(0)
+
+        beside.cancel()
+        waiting.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
     run(main())

@@ -44,6 +44,20 @@ async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
         raise RecipeTimeout(f"{what} within {timeout} s") from error
 
 
+async def outlasting(task: asyncio.Task[T]) -> T:
+    """Await what goes on beside, also where whoever awaits it is cancelled.
+
+    Raises ClientClosed if the client's end has cancelled it: nobody cancelled whoever awaits it.
+    """
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if task.cancelled() and current is not None and not current.cancelling():
+            raise ClientClosed("the client is closed") from None
+        raise
+
+
 class Bell:
     """A listener that somebody waits for: rung by events of any kind, also by the end of a session or of the client.
 

@@ -1085,8 +1085,8 @@ class PersistentNode(Recipe):
     def set(self, data: bytes, timeout: float | None = None) -> None:
         """Give it other data, in place; what it has when it is made again, too.
 
-        Raises RecipeTimeout, and the server's refusal: it is tried again, except for RequestTooLarge, which changes
-        nothing.
+        Raises RecipeTimeout, ClientClosed, and the server's refusal: it is tried again, except for RequestTooLarge,
+        which changes nothing.
         """
         self._wait(self._twin.set, data, timeout)
 

@@ -24,7 +24,7 @@ from corral.base.errors import BadVersion, NoAuth, NodeExists, NoNode, NotEmpty,
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed, ClientError, RequestTooLarge
 from corral.client.values import State, ZnodeStat
-from corral.recipes.asking import Bell, make_parents, remove, remove_beside, remove_owned, steadily, within
+from corral.recipes.asking import Bell, make_parents, outlasting, remove, remove_beside, remove_owned, steadily, within
 from corral.recipes.errors import RecipeTimeout
 from corral.wire.data import ACL
 
@@ -176,16 +176,19 @@ class PersistentNode:
             async with within(timeout, f"{self._path} was not deleted"):
                 await asyncio.gather(keeper, return_exceptions=True)
                 if removal is not None:
-                    await asyncio.shield(removal)
+                    await outlasting(removal)
         except RecipeTimeout:
             return False
+        except ClientClosed:
+            # Its session goes with it.
+            pass
         return True
 
     async def set(self, data: bytes, timeout: float | None = None) -> None:
         """Give it other data, in place; what it has when it is made again, too.
 
-        Raises RecipeTimeout, and the server's refusal: it is tried again, except for RequestTooLarge, which changes
-        nothing.
+        Raises RecipeTimeout, ClientClosed, and the server's refusal: it is tried again, except for RequestTooLarge,
+        which changes nothing.
         """
         before = self._data
         self._data = data
@@ -204,6 +207,8 @@ class PersistentNode:
                     raise self.error
                 self._changed.clear()
                 await self._changed.wait()
+            if self._written < wanted and self._keeper is not None:
+                raise ClientClosed(f"{self._path} was not written: the client is closed")
 
     # Inside.
 
@@ -250,6 +255,8 @@ class PersistentNode:
     def _on_state(self, state: State) -> None:
         if state is State.CLOSED:
             self._become(NodeState.STOPPED)
+            # Also where it was stopped before, by an answer that told of the close under way.
+            self._changed.set()
         elif state.is_connected:
             self._bell.ring()
         elif self._state is NodeState.HELD:

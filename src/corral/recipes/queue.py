@@ -13,7 +13,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -23,7 +23,16 @@ from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
 from corral.client.transaction import Transaction, TransactionFailed
 from corral.client.values import State
-from corral.recipes.asking import Bell, make_directory, remove_beside, remove_owned, steadily, with_parents, within
+from corral.recipes.asking import (
+    Bell,
+    make_directory,
+    outlasting,
+    remove_beside,
+    remove_owned,
+    steadily,
+    with_parents,
+    within,
+)
 from corral.recipes.errors import NotHeld, RecipeTimeout
 from corral.recipes.once import PERMITS, Once
 from corral.recipes.queue_items import FRAMED, BadItem, Item, frame, in_order, item_name, unframe
@@ -198,7 +207,9 @@ class Queue:
         if claimed.session_id != self._zk.session_id:
             return
         async with within(timeout, f"{claimed.name} was not released"):
-            await asyncio.shield(self._drop(claimed.name))
+            # With a client that is closed, its session goes, and the claim.
+            with suppress(ClientClosed):
+                await outlasting(self._drop(claimed.name))
 
     # Inside.
 
@@ -270,11 +281,8 @@ class Queue:
                     keep(result)
 
         try:
-            return await asyncio.shield(task)
+            return await outlasting(task)
         except asyncio.CancelledError:
-            if task.cancelled():
-                # By the client's end; nobody cancelled us.
-                raise ClientClosed(f"nothing is taken out of {self.path}: the client is closed") from None
             task.add_done_callback(on_late)
             raise
 
