@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from tests.support.loops import expire, run, until
@@ -10,6 +11,7 @@ from tests.support.proxy import Proxy
 
 import corral
 from corral.base.errors import BadArguments
+from corral.client.errors import ClientClosed
 from corral.recipes.errors import HoldLost, NotHeld, RecipeTimeout
 from corral.recipes.semaphore import LimitDiffers, Semaphore
 from corral.wire.opcodes import CREATE2
@@ -41,6 +43,28 @@ def test_never_more_than_the_limit(hosts: str, path: str) -> None:
             assert most <= 3
             assert (await zk.get(path))[0] == b"3"
             await until(lambda: _leases(zk, path, 0))
+
+    run(main())
+
+
+def test_a_look_that_is_refused_leaves_no_coroutine(hosts: str, path: str) -> None:
+    """As a client refuses it whose close is under way; Python would warn of one that nobody awaits."""
+
+    def refused(*_: object) -> None:
+        raise ClientClosed("the client is closed")
+
+    async def main() -> None:
+        async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            await Semaphore(zk, path, limit=1).acquire()
+            waiting = asyncio.ensure_future(Semaphore(zk, path, limit=1).acquire())
+            await until(lambda: _leases(other, path, 2))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(zk, "children", refused)
+                await other.set(path, (await other.get(path))[0])
+
+                with pytest.raises(ClientClosed):
+                    await waiting
+            gc.collect()
 
     run(main())
 

@@ -212,10 +212,11 @@ class Semaphore:
                     await leases.create()
                 wake.clear()
                 try:
-                    is_ours, names, (data, _) = await asyncio.gather(
-                        leases.verify(on_event),
+                    # The coroutine last: one made before what a closed client refuses would never be awaited.
+                    names, (data, _), is_ours = await asyncio.gather(
                         self._zk.children(self._leases, on_event),
                         self._zk.get(self.path, on_event),
+                        leases.verify(on_event),
                     )
                 except (ConnectionLoss, SessionLost):
                     continue
