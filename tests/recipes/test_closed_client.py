@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -13,6 +14,7 @@ import corral
 from corral.client.errors import ClientClosed
 from corral.recipes.asking import outlasting
 from corral.recipes.barrier import Barrier
+from corral.recipes.children_cache import ChildrenCache
 from corral.recipes.double_barrier import DoubleBarrier
 from corral.recipes.election import Election, Latch
 from corral.recipes.lock import Lock
@@ -173,5 +175,30 @@ def test_who_is_cancelled_as_the_client_ends_hears_of_that() -> None:
 
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+    run(main())
+
+
+def test_a_cache_that_asks_for_its_watch_ends_without_a_word(hosts: str, path: str) -> None:
+    """asyncio would print the trace of a failure that nobody has looked at."""
+    said: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
+        async with Proxy(hosts) as proxy:
+            zk = await corral.connect(proxy.hosts).start()
+            starting = asyncio.ensure_future(ChildrenCache(zk, path).start())
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+            proxy.shut()
+            await zk.close()
+
+            await asyncio.wait([starting])
+            assert isinstance(starting.exception(), ClientClosed)
+            # What is nobody's any more is what asyncio speaks of.
+            del zk, starting
+            gc.collect()
+            assert said == []
 
     run(main())

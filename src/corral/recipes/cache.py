@@ -264,6 +264,8 @@ class Cache:
     async def _watch(self) -> None:
         added = self._zk.add_watch(self.path, self._saw, recursive=self._is_recursive, catch_up=False)
         self._adding = asyncio.ensure_future(added)
+        # Where nobody waits any more, its failure is the client's end.
+        self._adding.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             # Not cancelled with the rest: a watch that is under way can only be removed once it is there.
             await asyncio.shield(self._adding)
