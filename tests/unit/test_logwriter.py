@@ -182,6 +182,19 @@ def test_before_the_last_append_of_a_log_there_are_no_zeroes(
     assert sizes == [1, 1]
 
 
+def test_without_fsyncs_there_are_no_zeroes(
+    directory: DataDirectory, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr("os.pwrite", lambda _fd, data, _at: sizes.append(len(data)))
+    disk = start(Disk(directory, pre_alloc_bytes=1 << 20, force_sync=False))
+
+    disk.append(1, 1)
+    disk.report()
+
+    assert sizes == [1]
+
+
 def test_a_disk_with_no_room_for_zeroes_may_have_room_for_the_append(
     directory: DataDirectory, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,7 +166,7 @@ class LogWriter:
             if size != self._size:
                 os.pwrite(self._handle, b"\0", size - 1)
                 self._size = size
-        if self._position + len(data) > self._zeroed and len(data) <= _ZEROED_FOR_MAX:
+        if self._position + len(data) > self._zeroed and len(data) <= _ZEROED_FOR_MAX and self._force_sync:
             self._zero_ahead()
         handle = self._handle
         _write_all(handle, data)
