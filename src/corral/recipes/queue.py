@@ -22,18 +22,17 @@ from corral.base.errors import BadArguments, BadVersion, NodeExists, NoNode
 from corral.client.aio import AsyncClient
 from corral.client.errors import ClientClosed
 from corral.client.transaction import Transaction, TransactionFailed
-from corral.client.values import State
 from corral.recipes.asking import (
     Bell,
     make_directory,
     outlasting,
-    remove_beside,
     remove_owned,
     steadily,
     with_parents,
     within,
 )
 from corral.recipes.errors import NotHeld, RecipeTimeout
+from corral.recipes.fence import Fence
 from corral.recipes.once import PERMITS, Once
 from corral.recipes.queue_items import FRAMED, BadItem, Item, frame, in_order, item_name, unframe
 from corral.recipes.queue_items import Claimed as Claimed
@@ -67,13 +66,11 @@ class Queue:
             raise BadArguments(f"a queue at {path!r}: claims and permits are beside a queue, and nothing is beside /")
         self._items = f"{base}/entries" if is_locking else base
         self._claims = f"{base}/taken" if is_locking else lock_path or f"{base}-locks"
-        self._permits = f"{base or '/'}{PERMITS}"
-        self._once = Once(zk, self._permits, acl)
+        permits = f"{base or '/'}{PERMITS}"
+        self._once = Once(zk, permits, acl)
         self._rest: list[bytes] = []
         self._bad: set[str] = set()
-        self._fence = ""
-        self._fence_session = 0
-        self._fencing = asyncio.Lock()
+        self._fence = Fence(zk, permits, acl)
         self._getting = asyncio.Lock()
         self._getters: set[Bell] = set()
 
@@ -88,9 +85,7 @@ class Queue:
     def close(self) -> None:
         """Leave nothing of this object at the server; the items stay."""
         self._once.close()
-        if self._fence and self._zk.state is not State.CLOSED:
-            remove_beside(self._zk, self._fence)
-            self._fence = ""
+        self._fence.close()
 
     # Putting.
 
@@ -351,7 +346,7 @@ class Queue:
 
     async def _claim(self, item: Item) -> Claimed | None:
         claim = f"{self._claims}/{item.name}"
-        fence = await self._make_fence()
+        fence = await self._fence.path()
         token = uuid.uuid4().hex.encode()
         try:
             await with_parents(
@@ -369,7 +364,7 @@ class Queue:
             return None
         if found != token:
             return None
-        if stat.ephemeral_owner != self._zk.session_id or self._fence_session != self._zk.session_id:
+        if stat.ephemeral_owner != self._zk.session_id or not self._fence.is_standing:
             self._drop(item.name)
             return None
         try:
@@ -382,27 +377,6 @@ class Queue:
             self._drop(item.name)
             return None
         return Claimed(item.name, items, item_stat.version, stat.czxid, stat.ephemeral_owner, fence)
-
-    async def _make_fence(self) -> str:
-        """Return the path of a node that is there as long as this session is."""
-        # One at a time: of two that are made, `close` knows only the later.
-        async with self._fencing:
-            while self._fence_session != self._zk.session_id or not self._fence:
-                await self._try_fence(f"{self._permits}/{uuid.uuid4()}")
-            return self._fence
-
-    async def _try_fence(self, path: str) -> None:
-        async def create() -> None:
-            try:
-                await self._zk.create(path, acl=self._acl, ephemeral=True)
-            except NodeExists:
-                # Made by an attempt whose reply was lost.
-                pass
-
-        await with_parents(self._zk, path, lambda: steadily(self._zk, create), self._acl)
-        stat = await steadily(self._zk, lambda: self._zk.exists(path))
-        if stat is not None and stat.ephemeral_owner == self._zk.session_id:
-            self._fence, self._fence_session = path, stat.ephemeral_owner
 
     def _drop(self, name: str) -> asyncio.Task[Any]:
         """Remove a claim of this session's in the background."""
