@@ -1,7 +1,7 @@
 """The log's disk as the server's loop sees it: batches go to a process that writes them, its reports come back.
 
 Nothing here waits. What the process has not taken yet is kept here; how much that can be is bounded by how many writes
-may be outstanding. While a report of a few writes is due soon the loop does not sleep.
+may be outstanding. While a report is due soon the loop does not sleep.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from corral.base.wakefulness import Wakefulness
-from corral.server.logprocess import APPEND, AWAKE_FOR_MAX, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
+from corral.server.logprocess import APPEND, FROM_WRITER, ROLLED, SYNCED, TO_WRITER
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,6 @@ class LogDisk(asyncio.Protocol):
         self._is_stopping = False
         self._gone: asyncio.Future[None]
         self._waiting: deque[tuple[int, float]] = deque()
-        self._synced = 0
         self._wakefulness: Wakefulness
         self.syncs = 0
         self.sync_ms_sum = 0
@@ -128,7 +127,7 @@ class LogDisk(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._gone = loop.create_future()
         self._wakefulness = Wakefulness(
-            self._due_since, loop.call_soon, os.sched_yield, self._clock, self._settings.spin_us / 1e6
+            lambda: self.waiting_since, loop.call_soon, os.sched_yield, self._clock, self._settings.spin_us / 1e6
         )
         ours, theirs = socket.socketpair()
         with theirs:
@@ -147,11 +146,8 @@ class LogDisk(asyncio.Protocol):
         if self._has_failed or self._is_stopping:
             return
         data = b"".join(frames)
-        if not self._waiting:
-            self._synced = first - 1
         self._waiting.append((last, self._clock()))
-        if last - self._synced <= AWAKE_FOR_MAX:
-            self._wakefulness.begin()
+        self._wakefulness.begin()
         self._transport.write(TO_WRITER.pack(APPEND, first, last, len(frames), len(data)) + data)
 
     def roll(self) -> None:
@@ -211,10 +207,6 @@ class LogDisk(asyncio.Protocol):
         if not self._gone.done():
             self._gone.set_result(None)
 
-    def _due_since(self) -> float:
-        waiting = self._waiting
-        return waiting[0][1] if waiting and waiting[-1][0] - self._synced <= AWAKE_FOR_MAX else 0.0
-
     def _fail(self, why: str) -> None:
         if not self._has_failed:
             self._has_failed = True
@@ -222,7 +214,6 @@ class LogDisk(asyncio.Protocol):
 
     def _take_synced(self, last: int, took_us: int, size: int) -> None:
         waiting = self._waiting
-        self._synced = last
         while waiting and waiting[0][0] <= last:
             waiting.popleft()
         if took_us < 0:

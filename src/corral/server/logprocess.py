@@ -34,8 +34,8 @@ APPEND: Final = 1
 ROLLED: Final = 2
 SYNCED: Final = 3
 FAILED: Final = 4
-AWAKE_FOR_MAX: Final = 4
-"""With how many writes at a time either side waits for the other awake, at most: with more there is enough to do."""
+AWAKE_FOR_MAX: Final = 12
+"""Behind how many writes at once the process waits awake for the next ones: behind more there is enough to do."""
 
 _HEAD_BYTES: Final = TO_WRITER.size
 _unpack_head: Final = TO_WRITER.unpack_from

@@ -16,6 +16,7 @@ from corral.replica.connection import Connection
 from corral.replica.effects import Append, BeginSnapshot, EndSnapshot, Roll, SnapshotChunk, Stop
 from corral.replica.inputs import ChunkWritten, DiskFailed, Input, SnapshotFailed, SnapshotWritten, Synced
 from corral.replica.replica import Replica
+from corral.server.batches import Batches
 from corral.server.closings import Closings
 from corral.server.corks import Corks
 from corral.server.datadir import DataDirectories, DataDirectory
@@ -52,6 +53,7 @@ class Node:
         self.stopped: asyncio.Future[str] = self.loop.create_future()
         self.corks = Corks(self.loop.call_soon)
         self.closings = Closings(self.loop.call_soon)
+        self.batches = Batches(time.monotonic)
         self.stuffed: dict[Peer, None] = {}
         self._is_scheduled = False
         self._is_snapshotting = False
@@ -85,14 +87,41 @@ class Node:
         """Deal with effects at the end of this turn."""
         if not self._is_scheduled:
             self._is_scheduled = True
-            self.loop.call_soon(self.drain)
+            self.loop.call_soon(self._turn_is_over)
+
+    def collect(self) -> None:
+        """Deal with a write: with all others of this turn, or now where that makes a batch for a disk that waits."""
+        size = self.batches.size
+        if 0 < size <= len(self.replica.agreement.waiting) and self.disk is not None and not self.disk.waiting_since:
+            self._hand_over()
+        elif not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self._turn_is_over)
 
     def drain(self) -> None:
         """Hand the disk its effects and the connections their output."""
-        self._is_scheduled = False
-        replica = self.replica
-        if replica.dirty:
+        if self.replica.dirty:
             self._flush()
+        self._hand_over()
+
+    def _turn_is_over(self) -> None:
+        self._is_scheduled = False
+        self._settle()
+
+    def _settle(self) -> None:
+        """As `drain`, but let a few writes wait for others that are about to come."""
+        has_answered = bool(self.replica.dirty)
+        if has_answered:
+            self._flush()
+        if self.batches.is_early(len(self.replica.agreement.waiting), has_answered):
+            self.schedule()
+        else:
+            self._hand_over(has_answered)
+
+    def _hand_over(self, has_answered: bool = False) -> None:
+        replica = self.replica
+        if replica.agreement.waiting:
+            self.batches.handed(len(replica.pipeline.outstanding), has_answered)
         for effect in replica.take():
             self._perform(effect)
 
@@ -151,7 +180,7 @@ class Node:
     def take_input(self, event: Input) -> None:
         """Hand an input to the core, and send at once what it answers."""
         self.replica.handle(event, self.now())
-        self.drain()
+        self._settle()
 
     # Background work.
 

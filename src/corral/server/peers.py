@@ -78,7 +78,7 @@ class Peer(asyncio.Protocol):
         if conn.backlog or conn.is_closing or conn.is_unread:
             self._look_after(conn)
         elif conn.queue and self.node.replica.has_output():
-            self.node.schedule()
+            self.node.collect()
 
     def send(self) -> None:
         """Write what the core has put out."""
