@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -20,6 +21,7 @@ import uvloop
 
 from corral.base.errors import Outcome
 from corral.client import forks
+from corral.client.crowd import CROWD_MIN, Crowd
 from corral.client.errors import ClientClosed, RequestTimeout, WrongProcess
 
 _NOTHING: Final[dict[str, Any]] = {}
@@ -27,12 +29,16 @@ _make_lock: Final = threading.Lock
 
 
 class Box:
-    """Where one caller waits for one result; it stands in for a future. `abandon` makes it deaf."""
+    """Where one caller waits for one result; it stands in for a future. `abandon` makes it deaf.
+
+    crowd: by which the caller is woken; None if that is to be done at once.
+    """
 
     # Of the class, so that the many boxes that never have another need no time for it.
     value: Any = None
     error: BaseException | None = None
     task: asyncio.Task[None] | None = None
+    crowd: Crowd | None = None
     _done = False
     _is_abandoned = False
     _callbacks: list[Callable[[Any], object]] | None = None
@@ -60,16 +66,19 @@ class Box:
     def set_result(self, value: Any) -> None:
         """Give the caller its result."""
         self.value = value
-        self._done = True
-        self._lock.release()
-        if self._callbacks:
-            self._call_back()
+        self._finish()
 
     def set_exception(self, error: BaseException) -> None:
         """Give the caller an error."""
         self.error = error
+        self._finish()
+
+    def _finish(self) -> None:
         self._done = True
-        self._lock.release()
+        if self.crowd is None:
+            self._lock.release()
+        else:
+            self.crowd.answered(self._lock.release)
         if self._callbacks:
             self._call_back()
 
@@ -114,6 +123,7 @@ class Portal:
         self._generation = forks.generation
         self._loop = uvloop.new_event_loop()
         self._box: Box | None = None
+        self._crowd = Crowd(self._loop, self._drain, time.monotonic)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self._thread_id = self._thread.ident
@@ -158,16 +168,19 @@ class Portal:
         if get_ident() == self._thread_id:
             raise RuntimeError("the client's own thread cannot wait for the client")
         box = Box()
+        crowd = self._crowd
         try:
-            if direct is None or self._is_awake or not direct(box, method, args):
-                self._queue.append((box, method, args, kwargs))
-                if not self._is_awake:
+            if direct is None or self._is_awake or crowd.expected or not direct(box, method, args):
+                queue = self._queue
+                queue.append((box, method, args, kwargs))
+                if not self._is_awake and len(queue) >= crowd.expected:
                     self._is_awake = True
                     self._wake()
                 elif self._is_stopped:
                     # Maybe behind the last who emptied the queue.
                     raise ClientClosed("the client is closed")
             is_there = box.wait(timeout)
+            crowd.pass_on()
         except BaseException:
             # A signal's handler raised, Ctrl+C above all; maybe before the loop was woken.
             self._give_up(box)
@@ -186,6 +199,7 @@ class Portal:
     def _give_up(self, box: Box) -> None:
         """Leave nothing running for a caller that does not wait any more."""
         box.abandon()
+        self._crowd.pass_on()
         try:
             self._loop.call_soon_threadsafe(self._drain)
             self._loop.call_soon_threadsafe(box.withdraw)
@@ -201,12 +215,15 @@ class Portal:
 
     def _drain(self) -> None:
         self._is_awake = False
+        self._crowd.heard()
         queue = self._queue
+        crowd = self._crowd if len(queue) >= CROWD_MIN else None
         while queue:
             box, method, args, kwargs = queue.popleft()
             if box.done():
                 continue
             self._box = box
+            box.crowd = crowd
             try:
                 result = method(*args, **kwargs)
             except Exception as error:  # noqa: BLE001  # It is the caller's.
@@ -243,6 +260,7 @@ class Portal:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         finally:
+            self._crowd.finish()
             self._loop.close()
 
 
