@@ -94,9 +94,8 @@ class Node:
         size = self.batches.size
         if 0 < size <= len(self.replica.agreement.waiting) and self.disk is not None and not self.disk.waiting_since:
             self._hand_over()
-        elif not self._is_scheduled:
-            self._is_scheduled = True
-            self.loop.call_soon(self._turn_is_over)
+        else:
+            self.schedule()
 
     def drain(self) -> None:
         """Hand the disk its effects and the connections their output."""
