@@ -159,6 +159,18 @@ def test_the_end_wakes_everybody() -> None:
 # With threads.
 
 
+def run_at_once(portal: Portal, work: Callable[[int], None], count: int) -> None:
+    """Have so many threads do `work`, each with its number, and stop the portal behind them."""
+    try:
+        threads = [threading.Thread(target=work, args=(at,)) for at in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+    finally:
+        portal.stop()
+
+
 @pytest.mark.parametrize("count", [2, CROWD_MIN, 24])
 def test_all_calls_of_many_threads_return(count: int) -> None:
     portal = Portal("test")
@@ -168,14 +180,8 @@ def test_all_calls_of_many_threads_return(count: int) -> None:
         for number in range(300):
             sums[at] += portal.call(WAIT_S, lambda n=number: n)
 
-    try:
-        threads = [threading.Thread(target=work, args=(at,)) for at in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(WAIT_S)
-    finally:
-        portal.stop()
+    run_at_once(portal, work, count)
+
     assert sums == [sum(range(300))] * count
 
 
@@ -196,13 +202,7 @@ def test_who_gives_up_takes_nobody_along() -> None:
             else:
                 returned[at] += portal.call(WAIT_S, lambda: 1)
 
-    try:
-        threads = [threading.Thread(target=work, args=(at,)) for at in range(COUNT)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(WAIT_S)
-    finally:
-        portal.stop()
+    run_at_once(portal, work, COUNT)
+
     assert given_up == [8] * COUNT
     assert returned == [32] * COUNT
