@@ -188,6 +188,26 @@ def test_to_enter_twice_or_leave_first_is_an_error(hosts: str, path: str) -> Non
     run(main())
 
 
+def test_a_gate_that_was_deleted_again_has_let_us_through(hosts: str, path: str) -> None:
+    """kazoo's members delete it as they leave; made once more behind that, it would hold them up for ever."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as other:
+            entering = asyncio.ensure_future(DoubleBarrier(zk, path, 2).enter())
+            await until(lambda: len(zk._session.watches) >= 2)
+            proxy.hold()
+            await other.create(f"{path}/0", ephemeral=True)
+            await other.create(f"{path}/ready")
+            await other.delete(f"{path}/ready")
+            proxy.flow()
+
+            assert await entering
+            assert len(await other.children(path)) == 2
+            assert await other.exists(f"{path}/ready") is None
+
+    run(main())
+
+
 @pytest.mark.interop
 def test_kazoo_is_a_member(hosts: str, path: str) -> None:
     """Both begin and end together."""

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from corral.base.errors import NodeExists, NoNode
 from corral.client.aio import AsyncClient
-from corral.client.values import ZnodeStat
+from corral.client.values import EventType, WatchEvent, ZnodeStat
+from corral.client.watches import Listener
 from corral.recipes.asking import Bell, ensure, remove_beside, steadily, with_parents, within
 from corral.recipes.errors import RecipeError, RecipeTimeout
 from corral.wire.data import ACL
@@ -49,7 +50,7 @@ class DoubleBarrier:
         self._own = ""
         self._czxid = 0
         self._session_id = 0
-        self._watched: set[str] = set()
+        self._watched: set[tuple[str, Listener]] = set()
         self._lock = asyncio.Lock()
 
     @property
@@ -77,7 +78,7 @@ class DoubleBarrier:
                 self._withdraw()
                 raise
             finally:
-                self._forget(bell)
+                self._forget()
             return True
 
     async def leave(self, timeout: float | None = None) -> bool:
@@ -95,7 +96,7 @@ class DoubleBarrier:
             except RecipeTimeout:
                 return False
             finally:
-                self._forget(bell)
+                self._forget()
                 self._withdraw()
             return True
 
@@ -127,21 +128,34 @@ class DoubleBarrier:
         self._session_id = stat.ephemeral_owner
 
     async def _await_full(self, bell: Bell) -> None:
-        while True:
+        """Wait for the gate, or make it; one that was made and is gone again let us through too.
+
+        kazoo's members delete it as soon as they leave. To make it once more behind that would hold them up: they wait
+        for every child to go, the gate as well.
+        """
+        was_made = False
+
+        def on_gate(event: WatchEvent) -> None:
+            nonlocal was_made
+            was_made = was_made or event.type is EventType.CREATED
+            bell.on_event(event)
+
+        while not was_made:
             bell.clear()
-            if await self._look_at(self._ready, bell) is not None:
-                await self._verify(bell)
-                return
+            if await self._look_at(self._ready, on_gate) is not None:
+                break
             await self._verify(bell)
             # Not watched: who makes it full has listed the others behind its own creation, and so sees that.
             if len(await self._others()) + 1 >= self.members:
-                await ensure(self._zk, self._ready, acl=self._acl)
+                if not was_made:
+                    await ensure(self._zk, self._ready, acl=self._acl)
                 return
             await bell.wait()
+        await self._verify(bell)
 
     async def _verify(self, bell: Bell) -> None:
         own = self._own
-        stat = await self._look_at(own, bell)
+        stat = await self._look_at(own, bell.on_event)
         if not self._is_ours(stat):
             raise BarrierBroken(f"{own} is gone: the members of {self.path} do not wait for it")
 
@@ -179,12 +193,12 @@ class DoubleBarrier:
             else:
                 awaited = others[0]
                 await self._delete(self._own)
-            if await self._look_at(f"{self._base}/{awaited}", bell) is not None:
+            if await self._look_at(f"{self._base}/{awaited}", bell.on_event) is not None:
                 await bell.wait()
 
-    async def _look_at(self, path: str, bell: Bell) -> ZnodeStat | None:
-        self._watched.add(path)
-        return await steadily(self._zk, lambda: self._zk.exists(path, bell.on_event))
+    async def _look_at(self, path: str, listener: Listener) -> ZnodeStat | None:
+        self._watched.add((path, listener))
+        return await steadily(self._zk, lambda: self._zk.exists(path, listener))
 
     async def _open_no_more(self) -> None:
         await self._delete(self._ready)
@@ -221,7 +235,7 @@ class DoubleBarrier:
         if own:
             remove_beside(self._zk, own)
 
-    def _forget(self, bell: Bell) -> None:
-        for path in self._watched:
-            self._zk.forget_watch(path, bell.on_event)
+    def _forget(self) -> None:
+        for path, listener in self._watched:
+            self._zk.forget_watch(path, listener)
         self._watched.clear()
