@@ -189,13 +189,15 @@ def test_a_lease_ends_with_its_session_and_its_block_with_it(hosts: str, path: s
 
     async def main() -> None:
         async with corral.connect(hosts) as zk, corral.connect(hosts) as other:
+            inside = asyncio.Event()
 
             async def hold() -> None:
                 async with Semaphore(zk, path, limit=1):
+                    inside.set()
                     await asyncio.Event().wait()
 
             task = asyncio.create_task(hold())
-            await until(lambda: _leases(other, path, 1))
+            await inside.wait()
 
             await expire(zk, hosts)
 

@@ -57,26 +57,28 @@ def test_curators_caches_see_what_ours_writes(
 
 
 def test_curators_caches_of_a_node_and_of_children(hosts: str, path: str, curator: Curator) -> None:
-    """The older ones, which use plain watches."""
+    """The older ones, by plain watches; not on one node, as the one of children makes its node again once deleted."""
 
     async def main() -> None:
         async with corral.connect(hosts) as zk, curator.actor(hosts) as theirs:
-            await zk.create(path, b"root")
-            for recipe in ("node-cache", "children-cache"):
-                await theirs.tell(recipe, path, "start")
-            await _told(theirs, "node-cache", path, "CHANGED  root")
-            await _told(theirs, "children-cache", path, "INITIALIZED")
+            node, parent = f"{path}/node", f"{path}/parent"
+            await zk.create(node, b"root", make_parents=True)
+            await theirs.tell("node-cache", node, "start")
+            await _told(theirs, "node-cache", node, "CHANGED  root")
+            await zk.set(node, b"new")
+            await _told(theirs, "node-cache", node, "CHANGED  new")
+            await zk.delete(node)
+            await _told(theirs, "node-cache", node, "GONE")
 
-            await zk.create(f"{path}/a", b"1")
-            await _told(theirs, "children-cache", path, "CHILD_ADDED /a 1")
-            await zk.set(f"{path}/a", b"2")
-            await _told(theirs, "children-cache", path, "CHILD_UPDATED /a 2")
-            await zk.delete(f"{path}/a")
-            await _told(theirs, "children-cache", path, "CHILD_REMOVED /a 2")
-            await zk.set(path, b"new")
-            await _told(theirs, "node-cache", path, "CHANGED  new")
-            await zk.delete(path)
-            await _told(theirs, "node-cache", path, "GONE")
+            await zk.create(parent)
+            await theirs.tell("children-cache", parent, "start")
+            await _told(theirs, "children-cache", parent, "INITIALIZED")
+            await zk.create(f"{parent}/a", b"1")
+            await _told(theirs, "children-cache", parent, "CHILD_ADDED /a 1")
+            await zk.set(f"{parent}/a", b"2")
+            await _told(theirs, "children-cache", parent, "CHILD_UPDATED /a 2")
+            await zk.delete(f"{parent}/a")
+            await _told(theirs, "children-cache", parent, "CHILD_REMOVED /a 2")
 
     run(main())
 
