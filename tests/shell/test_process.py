@@ -125,10 +125,10 @@ def test_settings_for_what_is_not_there_yet_are_warned_of(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_of_the_log_lines_keeps_no_session_alive_and_is_no_failure(tmp_path: Path) -> None:
-    server = Process("corral", tmp_path, tickTime="50")
+    server = Process("corral", tmp_path, tickTime="500")
     server.start(before=["sh", "-c", 'exec "$@" 2>/dev/full', "sh"])
     try:
-        client = WireClient(server.port, timeout=100)
+        client = WireClient(server.port, timeout=1000)
         client.call(op.CREATE, records.CreateRequest(b"/a", b"", OPEN_ACL, 1))
         client.close()
         other = WireClient(server.port)
