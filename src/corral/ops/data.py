@@ -67,14 +67,16 @@ class SetData(WriteOp[SetDataRequest]):
         # The transaction is the request with the new version for the expected one: its bytes serve for both.
         middle = at + 4 + _unpack_int(buf, at)[0]
         if at + 4 < middle <= end - 8 and _unpack_int(buf, middle)[0] == end - middle - 8:
-            path, data, expected, stop = buf[at + 4 : middle], buf[middle : end - 4], _unpack_int(buf, end - 4)[0], end
+            path = buf[at + 4 : middle]
+            data = buf[middle : end - 4]
+            expected = _unpack_int(buf, end - 4)[0]
         else:
-            path, raw, expected, stop = _unpack_request(buf, at, end)
+            path, raw, expected, end = _unpack_request(buf, at, end)
             data = sized(raw)
         node, version = self._check(cx, path, len(data) - 4, expected)
         body = with_data(node.body, data, version, cx.zxid, cx.time)
         cx.view.set_data(path, node, body)
-        return SET_DATA, buf[at : stop - 4] + _pack_int(version), body[-68:]
+        return SET_DATA, buf[at : end - 4] + _pack_int(version), body[-68:]
 
     def prepare(self, cx: Preparing, request: SetDataRequest) -> tuple[int, TxnBody]:
         _, version = self._check(cx, request.path, len(request.data or b""), request.version)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 from corral.base.errors import WireError, ZooKeeperError
 from corral.base.ids import session_hex
 from corral.ops.base import ReadOp, WriteOp
-from corral.replica.pipeline import Entry
 from corral.replica.requestthrottle import Held
 from corral.replica.sessions import Session, session_password
 from corral.tree.access import SHOWN_CHARS_MAX, AuthRefused, Identity
@@ -45,6 +44,11 @@ NEW: Final = 0
 WAITING: Final = 1
 UP: Final = 2
 CLOSED: Final = 3
+
+# What came in one read from a socket.
+ANYTHING: Final = 0
+A_READ: Final = 1
+A_WRITE: Final = 2
 
 MARSHALLING: Final = -5
 UNIMPLEMENTED: Final = -6
@@ -77,7 +81,8 @@ Waiting = tuple[int, ReadOp, bytes]
 class Connection:
     """A client's connection and, once it is UP, its session's.
 
-    identities: who the client has shown to be. queue: writes waiting for agreement and reads waiting behind them.
+    identities: who the client has shown to be. queue: the zxids of writes that wait for agreement, and the reads that
+    wait behind them.
     served: reads that were answered at once, which neither `received` nor `sent` nor the latencies count.
     latency_count: writes that were answered, which `sent` leaves out.
     backlog: bytes that were received and wait for the next turn. is_unread: nothing more is to be read for now.
@@ -102,7 +107,7 @@ class Connection:
         self.state = NEW
         self.reads = _NO_READS
         self.writes = _NO_WRITES
-        self.queue: deque[Entry | Waiting] = deque()
+        self.queue: deque[int | Waiting] = deque()
         self.out: list[bytes] = []
         self.parts: list[bytes] = []
         self.have = 0
@@ -126,13 +131,14 @@ class Connection:
         self.latency_count = self.latency_sum = self.latency_max = 0
         self.latency_min = LATENCY_MAX
 
-    def receive(self, data: bytes, now: int) -> bool:
-        """Take the bytes of one read from the socket, at monotonic `now` ms.
+    def receive(self, data: bytes, now: int) -> int:
+        """Take the bytes of one read from the socket, at monotonic `now` ms; return what they were.
 
-        Returns whether they were a single request that only reads: to send its answer is all that there is to do then.
+        A_READ, A_WRITE: a single request, and there is nothing to do but to send its answer, or to let the disk have
+        it. ANYTHING: whatever else, and all that the core asks of a shell may have changed.
         """
         if self.state == CLOSED or self.is_closing:
-            return False
+            return ANYTHING
         replica = self.replica
         metrics = replica.metrics
         metrics.bytes_received += len(data)
@@ -140,14 +146,14 @@ class Connection:
             self.parts.append(data)
             self.have += len(data)
             if self.have < self.need:
-                return False
+                return ANYTHING
             data = b"".join(self.parts)
             self.parts = []
             if self.reserved:
                 self._release()
         elif self.backlog:
             self.backlog += data
-            return False
+            return ANYTHING
         session = self.session
         if session is not None:
             session.heard = now
@@ -158,26 +164,29 @@ class Connection:
         read = self.reads.get(op)
         if size + 4 != end or size > replica.frame_bytes_plain:
             self._take(data, now)
-            return False
+            return ANYTHING
         if read is None or self.queue:
             write = self.writes.get(op)
             if write is None:
                 self._take(data, now)
-                return False
+                return ANYTHING
             counts = metrics.op_counts
             counts[op] = counts.get(op, 0) + 1
+            came = A_WRITE
             try:
                 if replica.submit(self, xid, write, data, 12, end, now):
                     self._throttle()
+                    came = ANYTHING
             except (ZooKeeperError, WireError, struct.error, Held) as error:
                 if self._is_held(error, op, xid, now):
                     self._leave(data)
-                    return False
+                    return ANYTHING
+                came = ANYTHING
             self.last_op = op
             self.last_xid = xid
             self.received += 1
             metrics.other_received += 1
-            return False
+            return came if not self.out else ANYTHING
         # One read, as of every client that waits for its answers: as `_take` serves it, without a turn's accounts.
         zxid = replica.tree.zxid
         try:
@@ -201,7 +210,7 @@ class Connection:
         self.last_xid = xid
         self.last_zxid = zxid
         self.last_response_at = now
-        return True
+        return A_READ
 
     def resume(self, now: int) -> None:
         """Go on with the backlog."""
@@ -526,17 +535,14 @@ class Connection:
             self.is_unread = True
             self.replica.throttled[self] = None
 
-    def complete(self, entry: Entry, xid: int, zxid: int, err: int, reply: bytes) -> None:
-        """Answer the write at the head of the queue, then the reads that waited for it; `completed` follows.
-
-        xid, zxid, err, reply: the entry's, which who calls has at hand.
-        """
+    def complete(self, zxid: int, xid: int, err: int, reply: bytes) -> None:
+        """Answer the write at the head of the queue, then the reads that waited for it; `completed` follows."""
         replica = self.replica
         if replica.fanout.waiting:
             replica.fanout.settle(self)
         queue = self.queue
         head = queue.popleft()
-        assert head is entry, f"session 0x{self.session_id:x}: completed xid {xid} is not the oldest"
+        assert head == zxid, f"session 0x{self.session_id:x}: completed zxid 0x{zxid:x} is not the oldest"
         size = 16 + len(reply)
         self.out.append(_pack_reply(size, xid, zxid, err) + reply)
         metrics = replica.metrics

@@ -39,7 +39,7 @@ class LargeRequests:
     def under_way(self) -> int:
         """Return the bytes of all large packets that are arriving or waiting for their answer."""
         writes, outstanding = self._writes, self._outstanding
-        while writes and (not outstanding or writes[0][0] < outstanding[0].zxid):
+        while writes and (not outstanding or writes[0][0] < outstanding[0][0]):
             self._writing -= writes.popleft()[1]
         return self._arriving + self._writing
 
@@ -60,5 +60,5 @@ class LargeRequests:
         size = end - at + HEAD_BYTES
         if size > self.threshold:
             self._writing += size
-            self._writes.append((self._outstanding[-1].zxid, size))
+            self._writes.append((self._outstanding[-1][0], size))
         return is_crowded

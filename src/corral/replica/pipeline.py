@@ -16,8 +16,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from corral.base.errors import InvalidAcl, MarshallingError, NoAuth, SessionExpired, WireError, ZooKeeperError
 from corral.ops.base import Options, Preparing, WriteOp
@@ -52,35 +51,24 @@ _NO_CHANGES: Final[list[Change]] = []
 _NO_SESSIONS: Final[list[SessionChange]] = []
 
 
-class Entry(NamedTuple):
-    """A write, or a sync, that waits for agreement.
+Entry = tuple[int, int, "Connection | None", int, int, int, int, bytes, list[Change], list[SessionChange], int]
+"""A write, or a sync, that waits for agreement: (zxid, kind, conn, session, xid, at, err, reply, changes,
+session_changes, digest).
 
-    conn: who is answered, None for the server's own. session, xid: whose request it is. at: when it came, in monotonic
-    ms. err, reply: the answer. changes, session_changes: what it does to the tree; digest: of the tree after it.
-    A tuple, as it is made and taken apart once for every write, and nothing is as quick at both.
-    """
-
-    kind: int
-    conn: Connection | None
-    session: int
-    xid: int
-    zxid: int
-    at: int
-    err: int
-    reply: bytes
-    changes: list[Change]
-    session_changes: list[SessionChange]
-    digest: int
-
-
-_make_entry: Final = partial(tuple.__new__, Entry)
+conn: who is answered, None for the server's own. session, xid: whose request it is. at: when it came, in monotonic
+ms. err, reply: the answer. changes, session_changes: what it does to the tree; digest: of the tree after it.
+A plain tuple, as it is made and taken apart once for every write, and nothing is as quick at both.
+"""
 
 
 class Audit(Protocol):
     """Who is told of every write once it is prepared, and again once it is committed; zxids come in order."""
 
-    def prepared(self, entry: Entry, op: int, request: Any, txn: Any, identities: Iterable[Identity]) -> None:
-        """Take note of a write. txn: its transaction's body, None if it was refused."""
+    def prepared(
+        self, zxid: int, kind: int, session: int, address: str | None, op: int, request: Any, txn: Any,
+        identities: Iterable[Identity],
+    ) -> None:  # fmt: skip
+        """Take note of a write. address: of its client, None for the server's own. txn: None if it was refused."""
 
     def committed(self, zxid: int) -> None:
         """Learn that everything up to `zxid` has been installed."""
@@ -135,10 +123,9 @@ class Pipeline:
         """Let a sync wait for all writes before it; False if there are none, and it can be answered at once."""
         if not self.outstanding:
             return False
-        last = self.outstanding[-1]
-        entry = Entry(SYNC, conn, conn.session_id, xid, last.zxid, now, 0, reply, _NO_CHANGES, _NO_SESSIONS, 0)
-        self.outstanding.append(entry)
-        conn.queue.append(entry)
+        zxid = self.outstanding[-1][0]
+        self.outstanding.append((zxid, SYNC, conn, conn.session_id, xid, now, 0, reply, _NO_CHANGES, _NO_SESSIONS, 0))
+        conn.queue.append(zxid)
         return True
 
     def create_session(self, conn: Connection, session: int, timeout: int, now: int, wall: int) -> None:
@@ -153,9 +140,9 @@ class Pipeline:
         for paths in self._too_many(self.overlay.ephemerals_of(session.id)):
             self._delete_all(session.id, paths, now, wall)
         op = self._registry.writes[CLOSE_SESSION]
-        entry = self._prepare(CLOSE, conn, session.id, xid, op, b"", 0, 0, now, wall)
+        zxid = self._prepare(CLOSE, conn, session.id, xid, op, b"", 0, 0, now, wall)
         if conn is not None:
-            conn.queue.append(entry)
+            conn.queue.append(zxid)
 
     def delete_container(self, path: bytes, now: int, wall: int) -> None:
         """Propose to delete an empty container or expired TTL node; a child that appeared meanwhile prevents it."""
@@ -177,11 +164,11 @@ class Pipeline:
         answered: Connection | None = None
         count = latency = last = 0
         while outstanding:
-            entry = outstanding[0]
-            kind, conn, session, xid, its_zxid, at, err, reply, changes, session_changes, digest = entry
+            entry = outstanding.popleft()
+            its_zxid, kind, conn, session, xid, at, err, reply, changes, session_changes, digest = entry
             if its_zxid > zxid:
+                outstanding.appendleft(entry)
                 break
-            outstanding.popleft()
             if kind != SYNC:
                 commit(changes, session_changes, its_zxid, digest)
                 if not its_zxid % DIGEST_EVERY:
@@ -201,7 +188,7 @@ class Pipeline:
                 continue
             # Closed connections have nothing in their queues.
             if conn is not None and conn.queue:
-                conn.complete(entry, xid, its_zxid, err, reply)
+                conn.complete(its_zxid, xid, err, reply)
             else:
                 answered = None
             if kind == CLOSE:
@@ -216,10 +203,11 @@ class Pipeline:
     def _prepare(
         self, kind: int, conn: Connection | None, session_id: int, xid: int, op: WriteOp[Any], buf: bytes, at: int,
         end: int, now: int, wall: int, is_refused: bool = False,
-    ) -> Entry:  # fmt: skip
-        """Check, number and propose the write that `buf[at:end]` asks for. is_refused: its session is closing.
+    ) -> int:  # fmt: skip
+        """Check, number and propose the write that `buf[at:end]` asks for; return its zxid.
 
-        Raises WireError or struct.error if it cannot be decoded; nothing happened then.
+        is_refused: its session is closing. Raises WireError or struct.error if it cannot be decoded; nothing happened
+        then.
         """
         cx = self._cx
         overlay = self.overlay
@@ -252,19 +240,19 @@ class Pipeline:
             if digest.enabled:
                 entry += _digest(DIGEST_VERSION, digest.value)
         agreement.propose(zxid, frame(entry))
-        made: Entry = _make_entry(
-            (kind, conn, session_id, xid, zxid, now, err, reply, changes, session_changes, digest.value)
+        self.outstanding.append(
+            (zxid, kind, conn, session_id, xid, now, err, reply, changes, session_changes, digest.value)
         )
-        self.outstanding.append(made)
         if self.audit is not None:
             try:
                 request = op.decode(buf, at, end)[0]
             except (WireError, struct.error):
                 # Nobody has looked at what a closing session asks for. It is refused, and there is nothing to note.
-                return made
+                return zxid
             record = None if err else self._registry.decode_txn(txn, body, 0)[0]
-            self.audit.prepared(made, op.code, request, record, cx.identities)
-        return made
+            address = None if conn is None else conn.address
+            self.audit.prepared(zxid, kind, session_id, address, op.code, request, record, cx.identities)
+        return zxid
 
     def _too_many(self, paths: list[bytes]) -> list[list[bytes]]:
         """Cut off the paths that would not fit the transaction of a session's close, in parts that fit one."""

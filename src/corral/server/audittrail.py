@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from corral.ops.multi import Multi, Raw
-from corral.replica.pipeline import CLOSE, WRITE, Entry
+from corral.replica.pipeline import CLOSE, WRITE
 from corral.server.audit import OPERATIONS, ephemeral_line, request_line
 from corral.tree.access import Identity
 from corral.wire import opcodes
@@ -37,20 +37,23 @@ class AuditTrail:
         self._multi = multi
         self._waiting: deque[tuple[int, list[str]]] = deque()
 
-    def prepared(self, entry: Entry, op: int, request: Any, txn: Any, identities: Iterable[Identity]) -> None:
+    def prepared(
+        self, zxid: int, kind: int, session: int, address: str | None, op: int, request: Any, txn: Any,
+        identities: Iterable[Identity],
+    ) -> None:  # fmt: skip
         """Note a write."""
         lines: list[str] = []
-        if entry.kind == CLOSE:
+        if kind == CLOSE:
             if isinstance(txn, CloseSessionTxn):
-                lines = self._gone(entry.session, txn.paths_to_delete or ())
-        elif entry.kind == WRITE and entry.conn is not None:
+                lines = self._gone(session, txn.paths_to_delete or ())
+        elif kind == WRITE and address is not None:
             if op in OPERATIONS:
-                lines = self._requested(entry.session, op, entry.conn.address, request, txn, identities)
+                lines = self._requested(session, op, address, request, txn, identities)
         elif isinstance(txn, MultiTxn):
             # Ephemerals that are too many for the transaction of their session's close.
-            lines = self._gone(entry.session, map(_path_of, txn.txns or ()))
+            lines = self._gone(session, map(_path_of, txn.txns or ()))
         if lines:
-            self._waiting.append((entry.zxid, lines))
+            self._waiting.append((zxid, lines))
 
     def committed(self, zxid: int) -> None:
         """Write the lines of everything up to `zxid`."""

@@ -9,7 +9,7 @@ import termios
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from corral.replica.connection import UP, Connection
+from corral.replica.connection import A_READ, A_WRITE, UP, Connection
 
 if TYPE_CHECKING:
     from corral.server.node import Node
@@ -70,8 +70,12 @@ class Peer(asyncio.Protocol):
         if self.first is not None:
             self._take_first(conn, data)
             return
-        if conn.receive(data, int(monotonic() * 1000)):
+        came = conn.receive(data, int(monotonic() * 1000))
+        if came == A_READ:
             self.node.corks.send(self)
+            return
+        if came == A_WRITE:
+            self.node.collect()
             return
         if conn.out:
             self.node.corks.send(self)

@@ -270,9 +270,9 @@ def node_digest(path: bytes, body: bytes, owner: int) -> int:
 
     Source: ZooKeeper DigestCalculator, version 2.
     """
-    if not owner and body[-12:-8] == _NONE and body[-32:-28] == _NONE:
-        return leaf_digest(path, body, owner)
-    return parent_digest(path, body, owner)
+    if owner or body[-12:-8] != _NONE or body[-32:-28] != _NONE or path.startswith(_SYSTEM):
+        return parent_digest(path, body, owner)
+    return crc32(b"".join((path, body[4:-52], body[-8:], body[-52:-16])))
 
 
 def leaf_digest(path: bytes, body: bytes, owner: int) -> int:

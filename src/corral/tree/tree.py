@@ -192,9 +192,10 @@ class Tree:
         node = self.nodes[path]
         difference = len(body) - len(node.body)
         node.body = body
-        self.data_bytes += difference
-        if self.quotas.active and difference:
-            self._count(path, 0, difference)
+        if difference:
+            self.data_bytes += difference
+            if self.quotas.active:
+                self._count(path, 0, difference)
         if self.watches.any:
             self.watches.data_changed(path, node.acl, self.zxid)
 
