@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import re
 from typing import Any
 
@@ -672,6 +673,22 @@ def test_a_client_that_is_not_started_or_closed_says_so(hosts: str) -> None:
     assert (blocking.state, blocking.certain_for(), blocking.session_id) == (State.CLOSED, 0.0, 0)
     forget()
     blocking.close()
+
+
+def test_who_listens_before_the_start_is_told_of_it(hosts: str) -> None:
+    """As kazoo's users have it."""
+    told: queue.SimpleQueue[State] = queue.SimpleQueue()
+    forgotten: list[State] = []
+    zk = corral.Client(hosts)
+    zk.on_state(told.put)
+    zk.on_state(forgotten.append)()
+
+    with zk:
+        assert told.get(timeout=10) is State.CONNECTED
+    assert told.get(timeout=10) is State.CLOSED
+    assert forgotten == []
+    with pytest.raises(ClientClosed):
+        zk.on_state(told.put)
 
 
 @pytest.mark.parametrize("make", [corral.connect, corral.Client])

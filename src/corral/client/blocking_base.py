@@ -30,14 +30,18 @@ T = TypeVar("T")
 
 
 class Listeners:
-    """The thread that runs listeners. lost: how many events a full queue has cost."""
+    """The thread that runs listeners, once it is started. lost: how many events a full queue has cost."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
         self._queue: queue.SimpleQueue[tuple[Callable[[Any], object], Any] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.lost = 0
+
+    def start(self) -> None:
+        """Run listeners from now on."""
         self._thread = threading.Thread(target=self._run, name="corral-listeners", daemon=True)
         self._thread.start()
-        self.lost = 0
 
     def wrap(self, listener: Callable[[Any], object] | None) -> Any:
         """Return what hands events to the thread: equal for the same listener, so that it can be forgotten again."""
@@ -62,9 +66,12 @@ class Listeners:
 
     def stop(self) -> None:
         """Run what is queued, and end."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
         self._queue.put(None)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(5.0)
+        if threading.current_thread() is not thread:
+            thread.join(5.0)
 
 
 class _HandOver:
@@ -100,7 +107,8 @@ class BlockingClient:
         self._timeout = timeout
         self._portal: Portal | None = None
         self._direct: Direct | None = None
-        self._listeners: Listeners | None = None
+        self._listeners = Listeners(self._zk.log)
+        self._is_new = True
 
     def start(self) -> Self:
         """Connect.
@@ -108,9 +116,10 @@ class BlockingClient:
         Raises RequestTimeout if no server grants a session in time, TlsFailed if none is to over TLS, AuthFailed if one
         refuses credentials.
         """
+        self._is_new = False
         if self._portal is None:
             self._portal = Portal("corral-client")
-            self._listeners = Listeners(self._zk.log)
+            self._listeners.start()
             self._zk.sink = self._portal.sink
         try:
             self._portal.call(None, self._zk.start)
@@ -126,7 +135,7 @@ class BlockingClient:
             return
         if not self._portal.is_here:
             # In a process that was forked off, the session is not this one's to end.
-            self._portal = self._listeners = None
+            self._portal = None
             return
         try:
             self._portal.call(timeout + 1.0, self._zk.close, timeout)
@@ -138,11 +147,9 @@ class BlockingClient:
     def _stop(self) -> None:
         self._direct = None
         portal, self._portal = self._portal, None
-        listeners, self._listeners = self._listeners, None
         if portal is not None:
             portal.stop()
-        if listeners is not None:
-            listeners.stop()
+        self._listeners.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -166,7 +173,7 @@ class BlockingClient:
         return portal
 
     def _listener(self, listener: Callable[[Any], object] | None) -> Any:
-        return None if listener is None or self._listeners is None else self._listeners.wrap(listener)
+        return self._listeners.wrap(listener)
 
     # What is known, without asking.
 
@@ -208,15 +215,19 @@ class BlockingClient:
         return seconds
 
     def on_state(self, listener: Callable[[State], object]) -> Callable[[], None]:
-        """Have `listener(state)` called at each change, on the listeners' thread; return what ends that."""
-        forget: Callable[[], None] = self._call(self._zk.on_state, self._listener(listener))
+        """Have `listener(state)` called at each change, on the listeners' thread; return what ends that.
+
+        Before the start too, so that it is told of the first change.
+        """
+        told = self._listener(listener)
+        # Before the start no other thread has the inner client.
+        forget: Callable[[], None] = self._zk.on_state(told) if self._is_new else self._call(self._zk.on_state, told)
 
         def end() -> None:
             try:
                 self._call(forget)
             except ClientClosed:
-                # Nobody is told any more.
-                pass
+                forget()
 
         return end
 
