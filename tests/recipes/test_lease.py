@@ -19,6 +19,7 @@ from corral.recipes.lease import (
     decode_lease,
     encode_lease,
 )
+from corral.wire import opcodes
 
 HOUR = timedelta(hours=1)
 
@@ -129,5 +130,54 @@ def test_a_timeout_is_for_all_of_it(hosts: str, path: str, is_multi: bool) -> No
                     await lease.obtain(timeout=0.2)
 
             proxy.flow()
+
+    run(main())
+
+
+def test_lost_replies_are_no_errors(hosts: str, path: str) -> None:
+    """Neither to the write that takes the lease nor to the one that gives it back, and it is known whose it was."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
+            lease = NonBlockingLease(zk, path, HOUR, identifier="a")
+            await lease.obtain()
+
+            proxy.lose_reply(opcodes.MULTI)
+            assert await lease.obtain(timeout=10)
+            proxy.lose_reply(opcodes.MULTI)
+            assert await lease.give_back(timeout=10)
+
+            assert proxy.lost == 2
+            assert await lease.holder() is None
+
+    run(main())
+
+
+def test_a_lock_that_is_lost_on_the_way_is_taken_again(hosts: str, path: str) -> None:
+    """Nothing is written without it."""
+
+    async def main() -> None:
+        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk, corral.connect(hosts) as other:
+            taking: list[asyncio.Task[None]] = []
+
+            async def take_lock() -> None:
+                for name in await other.children(path):
+                    await other.delete(f"{path}/{name}")
+                proxy.flow()
+
+            def clock() -> datetime:
+                if not taking:
+                    proxy.hold()
+                    taking.append(asyncio.create_task(take_lock()))
+                return datetime.now(UTC)
+
+            lease = NonBlockingLease(zk, path, HOUR, identifier="a", clock=clock)
+
+            assert await lease.obtain(timeout=10)
+
+            assert taking[0].done()
+            holder = await lease.holder()
+            assert holder is not None
+            assert holder.holder == "a"
 
     run(main())

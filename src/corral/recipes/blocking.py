@@ -445,8 +445,8 @@ class NonBlockingLease(Recipe):
     def obtain(self, timeout: float | None = None) -> bool:
         """Take or renew the lease; return whether it is ours now. False if another has it, or in a newer format.
 
-        timeout: seconds for all of it, also for who looks at the lease at the same time. Raises RecipeTimeout, after
-        which it may be ours; BadLease.
+        timeout: seconds for all of it, also for who looks at the lease at the same time, and for lost connections.
+        Raises RecipeTimeout, after which it may be ours; BadLease.
         """
         result: bool = self._wait(self._twin.obtain, timeout)
         return result

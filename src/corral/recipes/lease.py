@@ -13,15 +13,16 @@ back.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from corral.base.errors import NoNode
 from corral.base.records import record
 from corral.client.aio import AsyncClient
-from corral.recipes.asking import within
-from corral.recipes.errors import RecipeError
+from corral.client.transaction import TransactionFailed
+from corral.recipes.asking import steadily, within
+from corral.recipes.errors import HoldLost, RecipeError
 from corral.recipes.lock import Lock
 from corral.wire.data import ACL
 
@@ -89,11 +90,12 @@ class NonBlockingLease:
     async def obtain(self, timeout: float | None = None) -> bool:
         """Take or renew the lease; return whether it is ours now. False if another has it, or in a newer format.
 
-        timeout: seconds for all of it, also for who looks at the lease at the same time. Raises RecipeTimeout, after
-        which it may be ours; BadLease.
+        timeout: seconds for all of it, also for who looks at the lease at the same time, and for lost connections.
+        Raises RecipeTimeout, after which it may be ours; BadLease.
         """
         async with within(timeout, f"the lease {self.path} was not obtained"):
-            return await self._obtain()
+            # Twice is as good as once: the second time it is renewed.
+            return await self._guarded(self._obtain)
 
     async def _obtain(self) -> bool:
         held = await self._lock().acquire()
@@ -125,19 +127,35 @@ class NonBlockingLease:
 
     async def give_back(self, timeout: float | None = None) -> bool:
         """End the lease before its time; return whether it was ours. Raises RecipeTimeout, BadLease."""
-        async with within(timeout, f"the lease {self.path} was not given back"):
-            return await self._give_back()
+        was_ours = False
 
-    async def _give_back(self) -> bool:
-        held = await self._lock().acquire()
-        try:
-            found = await self.holder()
-            if found is None or found.version != VERSION or found.holder != self.identifier:
-                return False
-            await held.transaction().delete(self._node).commit()
-            return True
-        finally:
-            held.abandon()
+        async def give_back() -> bool:
+            nonlocal was_ours
+            held = await self._lock().acquire()
+            try:
+                found = await self.holder()
+                if found is None or found.version != VERSION or found.holder != self.identifier:
+                    return was_ours
+                was_ours = True
+                await held.transaction().delete(self._node).commit()
+                return True
+            finally:
+                held.abandon()
+
+        async with within(timeout, f"the lease {self.path} was not given back"):
+            return await self._guarded(give_back)
+
+    async def _guarded(self, ask: Callable[[], Awaitable[bool]]) -> bool:
+        """Await `ask()`, again where the connection or the lock is lost; it has to be what may be done twice."""
+        while True:
+            try:
+                return await steadily(self._zk, ask)
+            except HoldLost:
+                pass
+            except TransactionFailed as error:
+                # What is checked first is the lock's node.
+                if error.index != 0:
+                    raise
 
     def _lock(self) -> Lock:
         return Lock(self._zk, self.path, identifier=self.identifier.encode(), style="kazoo", acl=self._acl)
@@ -152,6 +170,7 @@ class MultiNonBlockingLease:
     ) -> None:  # fmt: skip
         if count < 1:
             raise ValueError(f"count {count}: must be at least 1")
+        self._zk = zk
         self._leases = [
             NonBlockingLease(zk, f"{path.rstrip('/')}/{n}", duration, identifier=identifier, acl=acl, clock=clock)
             for n in range(count)
@@ -171,7 +190,7 @@ class MultiNonBlockingLease:
         ours: list[NonBlockingLease] = []
         others: list[NonBlockingLease] = []
         for lease in self._leases:
-            holder = await lease.holder()
+            holder = await steadily(self._zk, lease.holder)
             (ours if holder is not None and holder.holder == self.identifier else others).append(lease)
         for lease in [*ours, *others]:
             if await lease.obtain():
