@@ -84,6 +84,7 @@ def test_kinds_of_nodes_are_made(shell: Corral, path: str) -> None:
         ("setAcl {path} world:x", "'world:x' is no entry of an access list; write scheme:id:permissions", 2),
         ("removewatches {path}", "There is no such watch: {path}", 1),
         ("listquota {path}", "quota for {path} does not exist", 1),
+        ("watch -n 0 {path}", "-n 0: must be at least 1; usage: watch", 2),
         ("redo 99", "history has no command 99", 2),
         ("reconfig -file /nope", "cannot read /nope: No such file or directory\n", 2),
         ("reconfig -remove 1", "The server does not allow reconfig; it needs reconfigEnabled=true", 1),
@@ -100,10 +101,18 @@ def test_a_failure_is_one_sentence_and_an_exit_code(
     assert done.exit_code == code
 
 
-def test_a_session_timeout_that_no_request_can_hold_is_refused(corral: Corral) -> None:
-    done = corral("shell", "--session-timeout", "2147483648", "-c", "ls /")
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--session-timeout", "2147483648", "2147483648 is not in the range 1<=x<=2147483647"),
+        ("--timeout", "0", "0.0 is not in the range x>0"),
+        ("--timeout", "nan", "'nan' is no number of seconds"),
+    ],
+)
+def test_a_timeout_that_cannot_be_is_refused(corral: Corral, option: str, value: str, says: str) -> None:
+    done = corral("shell", option, value, "-c", "ls /")
 
-    assert "2147483648 is not in the range 1<=x<=2147483647" in done.stderr
+    assert says in done.stderr
     assert done.exit_code == 2
 
 
@@ -216,6 +225,14 @@ def test_a_tree_is_nested_json(shell: Corral, path: str) -> None:
     assert json.loads(done.stdout.splitlines()[1]) == {
         "path": path, "children": [{"path": f"{path}/a", "children": [leaf]}],
     }  # fmt: skip
+
+
+def test_a_tree_that_is_too_deep_for_json_says_so(shell: Corral, path: str) -> None:
+    done = shell(f"create -p {path}{'/a' * 1000}", f"tree {path}", options=("--json",))
+
+    assert "is too deep for JSON: give it a depth with -L" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.exit_code == 2
 
 
 def test_data_comes_from_files_and_base64(shell: Corral, path: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +91,17 @@ class Connection:
         return tls.context(self.ca, self.cert, self.key, self.key_password, self.checks_hostname)
 
 
+class Seconds(click.FloatRange):
+    """An option's value in seconds. `nan` is a float, and within every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds, or have click say what is wrong."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
+
+
 def credentials(text: str) -> tuple[str, bytes]:
     """Read `scheme:credentials`. Raises UsageError."""
     scheme, colon, token = text.partition(":")
@@ -101,7 +113,7 @@ def credentials(text: str) -> tuple[str, bytes]:
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a click command the options of a connection; `connection_of` reads them from its arguments."""
     options = (
-        click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=30.0,
+        click.option("--timeout", "timeout_s", type=Seconds(min=0, min_open=True), default=30.0,
                      show_default=True, metavar="SECONDS", help="How long to wait for a connection or an answer."),
         click.option("--session-timeout", "session_timeout_ms", type=click.IntRange(1, TIMEOUT_MS_MAX), default=30_000,
                      show_default=True, metavar="MS", help="The session's timeout to ask for."),

@@ -14,19 +14,19 @@ import click
 from corral.base.errors import CorralError
 from corral.base.paths import validate_path
 from corral.cli import INTERRUPTED
-from corral.cli.connection import Connection, connection_of, server_option
+from corral.cli.connection import Connection, Seconds, connection_of, server_option
 from corral.cli.failures import complain
 
 
 def _hold_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option("--grace", "grace_s", type=click.FloatRange(min=0), default=10.0, show_default=True,
+    command = click.option("--grace", "grace_s", type=Seconds(min=0), default=10.0, show_default=True,
                            metavar="SECONDS", help="How long after SIGTERM until SIGKILL.")(command)  # fmt: skip
     command = click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)(command)
     return server_option(click.argument("path")(command))
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--wait", "wait_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--wait", "wait_s", type=Seconds(min=0, min_open=True), metavar="SECONDS",
               help="How long to wait for the lock; for ever unless given.")  # fmt: skip
 @_hold_options
 def lock(path: str, command: tuple[str, ...], wait_s: float | None, grace_s: float, **given: Any) -> None:

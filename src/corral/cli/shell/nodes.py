@@ -97,7 +97,10 @@ async def _tree(context: Context, args: Args) -> None:
         below = prefix + (("    " if is_last else "│   ") if level else "")
         last_at |= {join(at, name): (below, name == names[-1]) for name in names}
     if context.is_json:
-        context.emit("", root)
+        try:
+            context.emit("", root)
+        except RecursionError:
+            raise UsageError(f"the tree at {path} is too deep for JSON: give it a depth with -L") from None
 
 
 async def _get(context: Context, args: Args) -> None:

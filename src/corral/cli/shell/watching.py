@@ -46,7 +46,9 @@ async def _remove_watches(context: Context, args: Args) -> None:
 
 async def _watch(context: Context, args: Args) -> None:
     zk = context.zk
-    left = args.number("n")
+    left = args.number("n", 0)
+    if args.has("n") and left < 1:
+        raise UsageError(f"-n {left}: must be at least 1; usage: {args.usage}")
     async with zk.watch(args.at(0), recursive=args.has("r")) as events:
         async for event in events:
             fields = event_json(event)
