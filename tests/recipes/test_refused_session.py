@@ -71,6 +71,12 @@ async def queue(zk: corral.AsyncClient, path: str) -> None:
         assert await items.size() == 0
 
 
+async def lease(zk: corral.AsyncClient, path: str) -> None:
+    mine = NonBlockingLease(zk, path, timedelta(minutes=1), identifier="us")
+    assert await mine.obtain()
+    assert await mine.give_back()
+
+
 async def migrations(zk: corral.AsyncClient, path: str) -> None:
     await zk.ensure_path(path)
     steps = [Migration("first", [CreateNode(f"{path}/made", b"")])]
@@ -80,7 +86,7 @@ async def migrations(zk: corral.AsyncClient, path: str) -> None:
 @pytest.mark.parametrize(
     ("work", "op", "refusal"),
     [(lock, CREATE2, "whole")]
-    + [(each, MULTI, refusal) for each in (bridge, semaphore, counter, shared_value, queue, migrations)
+    + [(each, MULTI, refusal) for each in (bridge, semaphore, counter, shared_value, queue, lease, migrations)
        for refusal in REFUSALS],
 )  # fmt: skip
 def test_who_waits_or_writes_goes_on_in_the_next_session(
@@ -120,20 +126,5 @@ def test_a_guarded_write_ends_the_block_and_what_was_held(
                 await write()
 
             assert states == [HoldState.LOST]
-
-    run(main())
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_lease_that_could_not_be_written_says_so(hosts: str, path: str, refusal: str) -> None:
-    async def main() -> None:
-        async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
-            lease = NonBlockingLease(zk, path, timedelta(minutes=1), identifier="us")
-            refuse(proxy, MULTI, refusal)
-
-            with pytest.raises(SessionLost):
-                await lease.obtain()
-
-            assert await lease.obtain()
 
     run(main())

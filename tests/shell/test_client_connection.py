@@ -202,6 +202,8 @@ def test_a_watch_that_stays_is_told_what_changed_meanwhile(hosts: str, path: str
 
             await until(lambda: all(events for name, events in seen.items() if name != "left"))
             await until(lambda: len(seen["again"]) == 2)
+            # What changes while it is being looked at is told twice.
+            await until(lambda: not zk._tasks)
             await other.set(f"{path}-left", b"1")
             await until(lambda: bool(seen["left"]))
             assert {name: [event.type for event in events] for name, events in seen.items()} == {
