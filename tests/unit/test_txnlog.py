@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import struct
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from zlib import adler32
 
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corral.base.errors import StorageError
-from corral.store.txnlog import FILE_HEADER, LogReader, entry_of, frame, padded_size
+from corral.store.txnlog import FILE_HEADER, LogReader, Torn, entry_of, frame, padded_size
 
 CREATE_SESSION = bytes.fromhex(
     "01000021382f0000 00000000 0000000000000001 000001a1fbf4bca5 fffffff6 00002710 00000002 0000000051c6d660"
@@ -128,6 +132,35 @@ def test_zeros_that_no_power_cut_explains_are_an_error(zeros: int, behind: bytes
 
     with pytest.raises(StorageError, match=r"log\.1: corrupt at offset 16"):
         list(LogReader("log.1", chunked(bytes(data), chunk)))
+
+
+@pytest.mark.parametrize("chunk", [100, 1 << 20])
+def test_that_more_is_behind_a_missing_entry_is_told(chunk: int) -> None:
+    """A power cut may leave an append without the sector in which one of its entries begins."""
+    first = frame(entry(1, bytes(512 - 16 - 45)))
+
+    reader = LogReader("log.1", chunked(log(first, bytes(512), frame(entry(3))) + bytes(5000), chunk))
+
+    assert [zxid for zxid, _, _ in reader] == [1]
+    assert reader.torn == Torn("log.1", 512, "there are zeros where an entry should begin, and more behind")
+
+
+def test_damage_says_how_to_keep_what_is_before_it(tmp_path: Path) -> None:
+    """And that nothing behind it was acknowledged, where it is a power cut's."""
+    path = tmp_path / "log 1"
+    data = bytearray(log(frame(entry(1)), frame(entry(2, b"b" * 3000)), frame(entry(3))) + bytes(5000))
+    data[1024:1536] = bytes(512)
+    path.write_bytes(data)
+
+    with pytest.raises(StorageError, match="if the power was cut, nothing from there on was acknowledged") as caught:
+        list(LogReader(str(path), bytes(data)))
+    advice = re.search(r"cut it off \((.*?)\) and move", str(caught.value))
+    assert advice is not None
+    subprocess.run(shlex.split(advice[1]), check=True)
+
+    reader = LogReader(str(path), path.read_bytes())
+    assert [zxid for zxid, _, _ in reader] == [1]
+    assert reader.torn is None
 
 
 @given(st.integers(0, 31), st.integers(1, 255))

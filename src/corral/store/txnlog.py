@@ -12,6 +12,7 @@ Source: ZooKeeper FileTxnLog; reference "Transaction log" and "Torn and corrupt 
 
 from __future__ import annotations
 
+import shlex
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -38,6 +39,7 @@ _ZXID_AT: Final = 12
 _TXN_HEADER_BYTES: Final = 32
 _SECTOR_BYTES: Final = 512
 _NO_SECTOR: Final = bytes(_SECTOR_BYTES)
+_AFTER_A_POWER_CUT: Final = "if the power was cut, nothing from there on was acknowledged"
 
 
 @record
@@ -117,6 +119,10 @@ class LogReader:
                     return
             crc, length = _unpack_head(data, at)
             if length == 0:
+                if crc or not self._is_empty_from(at):
+                    self.torn = Torn(
+                        self.name, self.end, "there are zeros where an entry should begin, and more behind"
+                    )
                 return
             if length < 0:
                 raise self._corrupt(at, f"an entry claims a length of {length} bytes")
@@ -133,12 +139,14 @@ class LogReader:
                 return
             entry = data[at + _ENTRY_AT : stop]
             if adler32(entry) != crc:
-                damage = self._corrupt(at, f"an entry's checksum is 0x{crc:x}, but its bytes give 0x{adler32(entry):x}")
-                if self._lacks_sector(at, stop):
-                    self._tear(at, "a part of an entry was not written")
-                    if not self._is_whole(stop + 1):
-                        return
-                raise damage
+                why = f"an entry's checksum is 0x{crc:x}, but its bytes give 0x{adler32(entry):x}"
+                if not self._lacks_sector(at, stop):
+                    raise self._corrupt(at, why)
+                damage = self._corrupt(at, f"{why}. A part of it was not written: {_AFTER_A_POWER_CUT}")
+                self._tear(at, "a part of an entry was not written")
+                if self._is_whole(stop + 1):
+                    raise damage
+                return
             if length < _TXN_HEADER_BYTES:
                 raise self._corrupt(at, f"an entry of {length} bytes is too short for a transaction")
             yield _unpack_zxid(entry, _ZXID_AT)[0], entry, window.base + at
@@ -168,11 +176,24 @@ class LogReader:
         stop = _ENTRY_AT + int(length)
         return window.data[stop] == _END_CODE and adler32(window.data[_ENTRY_AT:stop]) == int(crc)
 
+    def _is_empty_from(self, at: int) -> bool:
+        """Tell whether there is nothing but zeros from `at` to the end of the file; the window moves on."""
+        window = self._window
+        while True:
+            size = len(window.data) - at
+            if window.data[at:] != bytes(size):
+                return False
+            if not window.move(at + size, 1):
+                return True
+            at = 0
+
     def _tear(self, at: int, why: str) -> None:
         self.torn = Torn(self.name, self._window.base + at, why)
 
     def _corrupt(self, at: int, why: str) -> StorageError:
+        offset = self._window.base + at
         return StorageError(
-            f"{self.name}: corrupt at offset {self._window.base + at}: {why}; restore this file from a backup or "
-            "another server, or, giving up everything from there on, move it and all later log files away"
+            f"{self.name}: corrupt at offset {offset}: {why}; restore this file from a backup or another server, or, "
+            f"giving up everything from there on, cut it off (truncate -s {offset} {shlex.quote(self.name)}) and move "
+            "all later log files away"
         )
