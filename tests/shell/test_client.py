@@ -293,7 +293,7 @@ def test_the_configuration_of_a_single_server(hosts: str, style: Style) -> None:
         async with style.open(f"{hosts}/somewhere") as zk:
             data, stat = await style.ask(zk.get_config)
             assert (type(data), stat.ephemeral_owner) == (bytes, 0)
-            with pytest.raises(errors.ReconfigDisabled):
+            with pytest.raises(errors.ReconfigDisabled, match=r"^reconfig: ReconfigDisabled$"):
                 await style.ask(zk.reconfig, joining="server.9=127.0.0.1:2888:3888;2181")
 
     run(main())
@@ -529,6 +529,22 @@ def test_errors_below_a_chroot_name_the_path_that_was_asked_for(hosts: str, path
                 await style.ask(zk.transaction().delete("/no").commit)
             (refused,) = await style.ask(zk.multi_read, get=["/no"])
             assert [str(caught.value.error), str(refused)] == ["/no: NoNode"] * 2
+
+    run(main())
+
+
+def test_a_missing_chroot_is_named(hosts: str, path: str, style: Style) -> None:
+    missing = re.escape(f" (there is no chroot {path}): NoNode")
+
+    async def main() -> None:
+        async with style.open(f"{hosts}{path}") as zk:
+            for ask in (zk.get, zk.children, lambda at: zk.set(at, b"")):
+                with pytest.raises(errors.NoNode, match=f"^/{missing}$"):
+                    await style.ask(ask, "/")
+            for ask in (zk.create, lambda at: zk.create(at, sequence=True), zk.create_and_stat):
+                with pytest.raises(errors.NoNode, match=f"^/a{missing}$"):
+                    await style.ask(ask, "/a")
+            assert await style.ask(zk.exists, "/") is None
 
     run(main())
 

@@ -38,7 +38,7 @@ from corral.client.errors import ClientClosed, ConnectionLoss, ProtocolError, Se
 from corral.client.exchange import Exchange, Sasl
 from corral.client.hosts import PAUSE_MS_MAX, Host, HostRound
 from corral.client.readwrite import QUESTION_MS_MAX, ReadWriteSearch
-from corral.client.values import EventType, State, shown_path
+from corral.client.values import EventType, State, shown_request
 from corral.client.watches import Listener, WatchTable
 from corral.wire.client import AuthPacket, ConnectRequest, ConnectResponse, WatcherEvent
 from corral.wire.opcodes import (
@@ -771,7 +771,7 @@ class Session:
         if err == SessionExpired.code:
             # Refused, so nothing was done: to callers it is the loss of the session like any other.
             return SessionLost(f"the session was lost: {_ENDED}")
-        return error_of(err, shown_path(call.path, self._chroot) if call.path else f"operation {call.op}")
+        return error_of(err, shown_request(call.op, call.path, self._chroot, err))
 
 
 def _frame(xid: int, op: int, body: bytes) -> bytes:

@@ -8,9 +8,20 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from corral.base.errors import BadArguments, InvalidAcl
+from corral.base.errors import BadArguments, InvalidAcl, NoNode
 from corral.wire.data import ACL, OPEN_ACL
-from corral.wire.opcodes import ALL_PERMS, READ
+from corral.wire.opcodes import (
+    ALL_PERMS,
+    CREATE,
+    CREATE2,
+    CREATE_CONTAINER,
+    CREATE_TTL,
+    MULTI,
+    MULTI_READ,
+    READ,
+    RECONFIG,
+    WHO_AM_I,
+)
 
 VERSION_MAX: Final = 0x7FFFFFFF
 
@@ -107,6 +118,24 @@ def shown_path(path: bytes, chroot: bytes) -> str:
         path = b"/"
     # Others are seen from every chroot, as the ensemble's configuration is.
     return path.decode("utf-8", "replace")
+
+
+_WITHOUT_PATH: Final = {MULTI: "multi", MULTI_READ: "multiRead", RECONFIG: "reconfig", WHO_AM_I: "whoAmI"}
+_CREATES: Final = frozenset((CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL))
+
+
+def shown_request(op: int, path: bytes, chroot: bytes, code: int) -> str:
+    """Return what a request was about that was refused with `code`: its path, or its name where it has none.
+
+    That there is no chroot is said too: below it nothing is found, and a first create has no parent.
+    """
+    if not path:
+        return _WITHOUT_PATH.get(op, f"operation {op}")
+    shown = shown_path(path, chroot)
+    missing = path.rpartition(b"/")[0] if op in _CREATES else path
+    if chroot and missing == chroot and code == NoNode.code:
+        return f"{shown} (there is no chroot {chroot.decode('utf-8', 'replace')})"
+    return shown
 
 
 def data_bytes(data: object) -> bytes:
