@@ -545,6 +545,9 @@ def test_a_missing_chroot_is_named(hosts: str, path: str, style: Style) -> None:
                 with pytest.raises(errors.NoNode, match=f"^/a{missing}$"):
                     await style.ask(ask, "/a")
             assert await style.ask(zk.exists, "/") is None
+        async with style.open(f"{hosts}{path}/deep") as zk:
+            with pytest.raises(errors.NoNode, match=rf"^/ \(there is no chroot {re.escape(path)}/deep\): NoNode$"):
+                await style.ask(zk.create, "/")
 
     run(main())
 

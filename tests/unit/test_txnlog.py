@@ -142,7 +142,7 @@ def test_that_more_is_behind_a_missing_entry_is_told(chunk: int) -> None:
     reader = LogReader("log.1", chunked(log(first, bytes(512), frame(entry(3))) + bytes(5000), chunk))
 
     assert [zxid for zxid, _, _ in reader] == [1]
-    assert reader.torn == Torn("log.1", 512, "there are zeros where an entry should begin, and more behind")
+    assert reader.torn == Torn("log.1", 512, "an entry has no length, but more was written")
 
 
 def test_damage_says_how_to_keep_what_is_before_it(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_damage_says_how_to_keep_what_is_before_it(tmp_path: Path) -> None:
     data[1024:1536] = bytes(512)
     path.write_bytes(data)
 
-    with pytest.raises(StorageError, match="if the power was cut, nothing from there on was acknowledged") as caught:
+    with pytest.raises(StorageError, match="while it was being written, nothing from there on was") as caught:
         list(LogReader(str(path), bytes(data)))
     advice = re.search(r"cut it off \((.*?)\) and move", str(caught.value))
     assert advice is not None

@@ -132,8 +132,8 @@ def shown_request(op: int, path: bytes, chroot: bytes, code: int) -> str:
     if not path:
         return _WITHOUT_PATH.get(op, f"operation {op}")
     shown = shown_path(path, chroot)
-    missing = path.rpartition(b"/")[0] if op in _CREATES else path
-    if chroot and missing == chroot and code == NoNode.code:
+    is_below = op in _CREATES and path.rpartition(b"/")[0] == chroot
+    if chroot and code == NoNode.code and (path == chroot or is_below):
         return f"{shown} (there is no chroot {chroot.decode('utf-8', 'replace')})"
     return shown
 

@@ -39,7 +39,7 @@ _ZXID_AT: Final = 12
 _TXN_HEADER_BYTES: Final = 32
 _SECTOR_BYTES: Final = 512
 _NO_SECTOR: Final = bytes(_SECTOR_BYTES)
-_AFTER_A_POWER_CUT: Final = "if the power was cut, nothing from there on was acknowledged"
+_AFTER_A_POWER_CUT: Final = "if the power was cut while it was being written, nothing from there on was acknowledged"
 
 
 @record
@@ -119,10 +119,8 @@ class LogReader:
                     return
             crc, length = _unpack_head(data, at)
             if length == 0:
-                if crc or not self._is_empty_from(at):
-                    self.torn = Torn(
-                        self.name, self.end, "there are zeros where an entry should begin, and more behind"
-                    )
+                if not self._is_empty_from(at):
+                    self.torn = Torn(self.name, self.end, "an entry has no length, but more was written")
                 return
             if length < 0:
                 raise self._corrupt(at, f"an entry claims a length of {length} bytes")
