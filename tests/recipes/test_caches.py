@@ -416,9 +416,10 @@ def test_a_reload_waits_for_its_moment(hosts: str, path: str) -> None:
         async with Proxy(hosts) as proxy, corral.connect(proxy.hosts) as zk:
             await zk.create(path)
             async with NodeCache(zk, path, spread=3600, seed=1) as cache:
+                states: list[State] = []
+                zk.on_state(states.append)
                 proxy.cut()
-                await until(lambda: zk.state is not State.CONNECTED)
-                await until(lambda: zk.state is State.CONNECTED)
+                await until(lambda: states == [State.SUSPENDED, State.CONNECTED])
 
                 with pytest.raises(RecipeTimeout, match=r"not in step within 0\.01 s"):
                     await cache.in_step(0.01)
